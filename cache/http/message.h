@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "cache/http/headers.h"
+
+namespace satchel::cache {
+
+enum class Method : uint8_t {
+  kGet,
+  kHead,
+  kPost,
+  kPut,
+  kDelete,
+  kPatch,
+  kOptions,
+  kTrace,
+  kConnect,
+  kQuery,
+  kPurge,
+  kOther,
+};
+
+// Method names are case-sensitive (RFC 9110 9.1): "get" is kOther.
+Method ParseMethod(std::string_view text);
+// Safe by definition (RFC 9110 9.2.1; QUERY by RFC 10008's draft). A method we do not know is not.
+bool IsSafe(Method method);
+bool IsIdempotent(Method method);
+
+// A request without its body. Filled by the parser of either protocol version and reused from
+// request to request on a connection.
+struct RequestHead {
+  Method method = Method::kGet;
+  std::string method_text;  // as received
+  std::string scheme;       // "http" or "https": how it reached us (RFC 9110 4.2)
+  std::string authority;    // host[:port], normalised: lower case, no default port, no trailing dot
+  std::string target;       // origin-form path and query byte for byte, or "*"
+  uint8_t minor_version = 1;  // HTTP/1.x
+  HeaderMap fields;
+
+  void Clear();
+  std::string_view path() const;   // target up to '?'
+  std::string_view query() const;  // after '?', empty if there is none
+};
+
+// A response without its body.
+struct ResponseHead {
+  uint16_t status = 0;
+  uint8_t minor_version = 1;
+  std::string reason;
+  HeaderMap fields;
+
+  void Clear();
+};
+
+// The phrase registered for a status code, or "Unknown".
+std::string_view ReasonPhrase(uint16_t status);
+
+// Tokens of RFC 9110 5.6.2.
+bool IsTokenChar(char c);
+bool IsToken(std::string_view text);
+// Removes optional white space (SP, HTAB) at both ends (RFC 9110 5.6.3).
+std::string_view TrimOws(std::string_view text);
+
+}  // namespace satchel::cache

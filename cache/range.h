@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/http/message.h"
+
+namespace satchel::cache {
+
+struct ByteRange {
+  uint64_t first = 0;
+  uint64_t last = 0;  // inclusive
+  uint64_t size() const { return last - first + 1; }
+};
+
+struct RangeVerdict {
+  enum class Kind : uint8_t {
+    kWhole,          // no usable Range: the complete response with its own status
+    kPartial,        // 206 with ranges.size() parts
+    kUnsatisfiable,  // 416 with Content-Range: bytes */length
+  };
+  Kind kind = Kind::kWhole;
+  std::vector<ByteRange> ranges;  // in the order asked for, coalesced (RFC 9110 15.3.7.2)
+};
+
+// Applies Range and If-Range (RFC 9110 13.1.5, 14.2) to a complete stored 200 of `length` bytes.
+// More than 16 ranges, or many small overlapping ones, are ignored (14.2, 17.15). GET only.
+RangeVerdict EvaluateRange(const RequestHead& request, const HeaderMap& stored_fields,
+                           uint64_t length);
+
+// "bytes 0-4/10"
+std::string FormatContentRange(const ByteRange& range, uint64_t length);
+
+struct ContentRange {
+  ByteRange range;
+  std::optional<uint64_t> complete_length;
+};
+// Parses a Content-Range field of a 206 (14.4). nullopt if malformed or not bytes.
+std::optional<ContentRange> ParseContentRange(std::string_view value);
+
+}  // namespace satchel::cache
