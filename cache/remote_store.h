@@ -1,0 +1,43 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "cache/base/clock.h"
+#include "cache/base/result.h"
+#include "cache/cache_key.h"
+#include "cache/http/message.h"
+#include "cache/overrides.h"
+#include "cache/stored_response.h"
+
+namespace satchel::cache {
+
+// A tier beyond this process. One object per worker, used on that worker's thread only. Every
+// completion runs on the same thread, after the call has returned, at most once, and never after
+// its Pending is gone.
+class RemoteStore {
+ public:
+  class Pending {
+   public:
+    virtual ~Pending() = default;  // cancels
+  };
+
+  // A null pointer is a miss. Errors (deadline, breaker, connection) mean: go on as with a miss.
+  using LookupDone = std::function<void(Result<StoredPtr>)>;
+
+  virtual ~RemoteStore() = default;
+
+  virtual std::unique_ptr<Pending> Lookup(const CacheKey& key, const RequestHead& request,
+                                          const Overrides& overrides, LookupDone done) = 0;
+
+  // Fire and forget, bounded; dropped under pressure. The record expires by itself.
+  virtual void Put(StoredPtr response, const Overrides& overrides) = 0;
+
+  // Removes every variant of the key. `done` runs when the remote side confirmed or failed.
+  virtual void Remove(const CacheKey& key, std::function<void(bool confirmed)> done) = 0;
+
+  // False while the breaker is open: callers need not even ask.
+  virtual bool available() const = 0;
+};
+
+}  // namespace satchel::cache

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+#include "cache/base/clock.h"
+#include "cache/cache_key.h"
+#include "cache/fill.h"
+#include "cache/http/message.h"
+#include "cache/overrides.h"
+#include "cache/stored_response.h"
+
+namespace satchel::cache {
+
+// L1: the stored responses of this process, bounded in bytes. Thread-safe; every call holds one
+// shard's lock for pointer work only. No call does I/O or runs a caller's function under a lock.
+class Store {
+ public:
+  struct Options {
+    size_t capacity = size_t{256} << 20;  // bytes, metadata included
+    size_t max_object = size_t{4} << 20;  // body bytes
+    size_t shards = 16;
+    double size_exponent = 0.75;     // 1 favours object hits, 0.25 byte hits
+    size_t max_fills = 65536;        // growing responses at once; beyond it requests go alone
+    size_t max_uncacheable = 65536;  // remembered keys
+    Millis uncacheable_for = std::chrono::seconds(120);
+  };
+
+  struct Found {
+    StoredPtr response;           // the most recent one the request selects (4.1), or null
+    bool other_variants = false;  // the key has responses, but none for this request
+  };
+
+  enum class Role : uint8_t {
+    kLeader,    // `permit`: fetch
+    kFollower,  // `reader`: somebody fetches already
+    kAlone,     // fetch without sharing: remembered as uncacheable, coalescing off, or table full
+  };
+  struct Begun {
+    Role role = Role::kAlone;
+    FillPermit permit;
+    FillReader reader;
+  };
+
+  struct Stats {
+    size_t bytes = 0;
+    size_t capacity = 0;
+    size_t objects = 0;
+    size_t fills = 0;
+    size_t uncacheable = 0;
+    uint64_t insertions = 0;
+    uint64_t evictions = 0;
+    uint64_t expirations = 0;
+    uint64_t rejected_too_large = 0;
+    uint64_t invalidations = 0;
+  };
+
+  explicit Store(Options options);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  Found Lookup(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+
+  // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
+  Begun BeginFill(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                  Time now, Wake wake);
+  // For a background refresh: a permit if nobody is fetching this variant, else an empty one.
+  FillPermit TryLead(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+
+  // Remembers that answers to this key are not shared, so that nobody queues on it.
+  void RememberUncacheable(const CacheKey& key, Time now);
+  void ForgetUncacheable(const CacheKey& key);
+
+  // Removes every variant; fills in flight for the key can no longer insert and take no new
+  // readers. Returns how many responses went.
+  size_t Invalidate(const CacheKey& key);
+  void Clear();
+
+  Stats stats() const;
+  const Options& options() const;
+
+  struct Impl;  // for Fill
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace satchel::cache
