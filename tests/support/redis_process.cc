@@ -1,0 +1,124 @@
+#include "tests/support/redis_process.h"
+
+#include <gtest/gtest.h>
+#include <hiredis/hiredis.h>
+#include <signal.h>
+
+#include <cstdlib>
+#include <sstream>
+
+#include "tests/support/concurrency.h"
+
+namespace satchel::testing {
+namespace {
+
+std::string Text(const redisReply& reply) {
+  switch (reply.type) {
+    case REDIS_REPLY_INTEGER:
+      return std::to_string(reply.integer);
+    case REDIS_REPLY_NIL:
+      return "";
+    case REDIS_REPLY_ARRAY: {
+      std::string text;
+      for (size_t i = 0; i < reply.elements; ++i) text += Text(*reply.element[i]) + "\n";
+      return text;
+    }
+    default:
+      return std::string(reply.str, reply.len);
+  }
+}
+
+std::string Program() {
+  for (const char* path : {"/usr/bin/redis-server", "/usr/local/bin/redis-server"}) {
+    if (std::filesystem::exists(path)) return path;
+  }
+  return "redis-server";
+}
+
+}  // namespace
+
+RedisProcess::RedisProcess(std::vector<std::string> options)
+    : options_(std::move(options)), client_(nullptr, redisFree) {
+  Start();
+}
+
+RedisProcess::~RedisProcess() = default;
+
+void RedisProcess::Start() {
+  std::vector<std::string> argv = {Program(), "--port",       std::to_string(port_.port()),
+                                   "--bind",  "127.0.0.1",    "--save",
+                                   "",        "--appendonly", "no",
+                                   "--dir",   dir_.path(),    "--daemonize",
+                                   "no"};
+  argv.insert(argv.end(), options_.begin(), options_.end());
+  process_ = std::make_unique<ChildProcess>(argv);
+  bool up = Eventually([this] { return !process_->Running() || Command({"PING"}) == "PONG"; });
+  if (!up || !process_->Running()) ADD_FAILURE() << "redis-server: " << process_->out();
+}
+
+std::string RedisProcess::Command(const std::vector<std::string>& arguments) {
+  if (client_ == nullptr || client_->err != 0) {
+    timeval patience{5, 0};
+    client_.reset(redisConnectWithTimeout("127.0.0.1", port_.port(), patience));
+    if (client_ == nullptr || client_->err != 0) return "ERR not connected";
+    redisSetTimeout(client_.get(), patience);
+  }
+  std::vector<const char*> argv;
+  std::vector<size_t> sizes;
+  for (const std::string& argument : arguments) {
+    argv.push_back(argument.data());
+    sizes.push_back(argument.size());
+  }
+  std::unique_ptr<redisReply, void (*)(void*)> reply(
+      static_cast<redisReply*>(redisCommandArgv(client_.get(), static_cast<int>(argv.size()),
+                                                argv.data(), sizes.data())),
+      freeReplyObject);
+  return reply == nullptr ? "ERR no reply" : Text(*reply);
+}
+
+std::vector<std::string> RedisProcess::Keys(const std::string& pattern) {
+  std::vector<std::string> keys;
+  std::istringstream lines(Command({"KEYS", pattern}));
+  std::string line;
+  while (std::getline(lines, line)) {
+    if (!line.empty()) keys.push_back(line);
+  }
+  return keys;
+}
+
+std::string RedisProcess::Dump() {
+  std::string dump;
+  for (const std::string& key : Keys()) {
+    std::string type = Command({"TYPE", key});
+    dump += key + "\n";
+    if (type == "string") dump += Command({"GET", key}) + "\n";
+    if (type == "zset") dump += Command({"ZRANGE", key, "0", "-1", "WITHSCORES"}) + "\n";
+    if (type == "hash") dump += Command({"HGETALL", key}) + "\n";
+    if (type == "set") dump += Command({"SMEMBERS", key}) + "\n";
+    if (type == "list") dump += Command({"LRANGE", key, "0", "-1"}) + "\n";
+  }
+  return dump;
+}
+
+long RedisProcess::Calls(const std::string& command) {
+  std::string info = Command({"INFO", "commandstats"});
+  std::string name = "cmdstat_" + command + ":calls=";
+  size_t at = info.find(name);
+  return at == std::string::npos ? 0 : std::strtol(info.c_str() + at + name.size(), nullptr, 10);
+}
+
+void RedisProcess::Pause() { process_->Signal(SIGSTOP); }
+void RedisProcess::Continue() { process_->Signal(SIGCONT); }
+
+void RedisProcess::Kill() {
+  process_->Signal(SIGKILL);
+  process_->WaitForExit();
+}
+
+void RedisProcess::Restart() {
+  if (process_->Running()) Kill();
+  client_.reset();
+  Start();
+}
+
+}  // namespace satchel::testing

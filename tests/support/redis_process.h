@@ -1,0 +1,48 @@
+#pragma once
+
+// A private redis-server: own port, own folder, nothing kept on disk.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/support/child_process.h"
+
+struct redisContext;
+
+namespace satchel::testing {
+
+class RedisProcess {
+ public:
+  // `options` are more arguments, e.g. {"--maxmemory", "4mb"}.
+  explicit RedisProcess(std::vector<std::string> options = {});
+  ~RedisProcess();
+
+  std::string url() const { return "redis://" + port_.address() + "/0"; }
+  std::string address() const { return port_.address(); }
+
+  // The reply as text: integers in decimal, arrays as one item a line, errors as "ERR ...".
+  std::string Command(const std::vector<std::string>& arguments);
+  std::vector<std::string> Keys(const std::string& pattern = "*");
+  // Every key, and every value where it can be read as text, for "is this secret in there".
+  std::string Dump();
+  // Of `info commandstats`: calls of one command so far.
+  long Calls(const std::string& command);
+
+  void Pause();  // SIGSTOP: the kernel accepts, nobody answers
+  void Continue();
+  void Kill();     // connections are refused from here on
+  void Restart();  // empty again, same address
+
+ private:
+  void Start();
+
+  TempDir dir_;
+  PortReservation port_;
+  std::vector<std::string> options_;
+  std::unique_ptr<ChildProcess> process_;
+  std::unique_ptr<redisContext, void (*)(redisContext*)> client_;
+};
+
+}  // namespace satchel::testing
