@@ -1,0 +1,96 @@
+#pragma once
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "proxy/net/mailbox.h"
+#include "proxy/net/timer_wheel.h"
+
+namespace satchel::net {
+
+// One thread's event loop: descriptors, timers, messages, and work put off to the end of the turn.
+// A turn is one epoll_wait and all that it made ready. Everything but Post() and Stop() belongs to the
+// thread that runs it.
+class EventLoop {
+ public:
+  EventLoop();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  void Run();   // until Stop()
+  void Stop();  // any thread
+  // One turn; waits for something to happen if `wait`. For tests and for draining.
+  void Turn(bool wait);
+
+  void Post(Mailbox::Message message) { mailbox_.Post(std::move(message)); }
+
+  // Runs at the end of this turn (or of the next one, if none is under way), after all I/O
+  // callbacks: the place to flush queues and to complete what must not complete inline.
+  void AtTurnEnd(std::function<void()> work) { deferred_.push_back(std::move(work)); }
+
+  // Deletes at the end of the turn, when no callback of the object is on the stack any more.
+  template <typename T>
+  void DeleteLater(std::unique_ptr<T> object) {
+    graveyard_.emplace_back(object.release(), [](void* p) { delete static_cast<T*>(p); });
+  }
+
+  // Monotonic milliseconds, read once a turn.
+  int64_t now_ms() const { return now_ms_; }
+  static int64_t ReadClockMs();
+  // Monotonic nanoseconds, read now.
+  static int64_t ReadClockNs();
+
+  TimerWheel& timers() { return timers_; }
+  void SetTimer(Timer& timer, int64_t after_ms) { timer.Set(timers_, now_ms_ + after_ms); }
+  event_base* base() { return base_; }
+
+ private:
+  void RunDeferred();
+
+  event_base* base_;
+  Mailbox mailbox_;
+  struct event mailbox_event_;
+  struct event wake_event_;  // ends the wait when a timer is due
+  int64_t wake_at_ms_ = -1;
+  int64_t now_ms_;
+  TimerWheel timers_;
+  bool stopped_ = false;
+  std::vector<std::function<void()>> deferred_;
+  std::vector<std::function<void()>> running_;
+  std::vector<std::unique_ptr<void, void (*)(void*)>> graveyard_;
+};
+
+// Interest in one descriptor. Does not own it. Level-triggered. The function gets EV_READ and/or
+// EV_WRITE. Stops when destroyed; may be destroyed from its own function.
+class IoWatch {
+ public:
+  using Callback = void (*)(void* self, short what);
+
+  IoWatch() = default;
+  ~IoWatch() { Stop(); }
+  IoWatch(const IoWatch&) = delete;
+  IoWatch& operator=(const IoWatch&) = delete;
+
+  // Watches for `what` (EV_READ, EV_WRITE or both) until changed or stopped.
+  void Start(EventLoop& loop, int fd, short what, Callback callback, void* self);
+  // Changes what is watched; no system call if it is the same. 0 = nothing, stays startable.
+  void Watch(short what);
+  void Stop();
+  short watching() const { return watching_; }
+
+ private:
+  struct event event_;
+  EventLoop* loop_ = nullptr;
+  int fd_ = -1;
+  short watching_ = 0;
+  Callback callback_ = nullptr;
+  void* self_ = nullptr;
+};
+
+}  // namespace satchel::net
