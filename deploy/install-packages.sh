@@ -7,6 +7,7 @@
 #     --lint      clang 19: clang-format, clang-tidy, libFuzzer
 #     --bench     Google Benchmark, wrk, and the proxies measured against
 #     --runtime   the shared libraries of the finished binary
+#     --example   what the example app and its checks call: python3, curl
 #     --list      prints the packages of the groups and stops
 #
 # Silent when nothing is missing. Uses sudo when not root. Services are never started by it.
@@ -21,8 +22,9 @@ lint=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 bench=(libbenchmark-dev wrk nginx-light varnish haproxy procps python3)
 runtime=(libevent-core-2.1-7 libssl3 libc-ares2 libhiredis0.14 libyaml-cpp0.7 libre2-9
   libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libzstd1 ca-certificates)
+example=(python3 curl)
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,13s/^# \{0,1\}//p' "$0"; }
 
 wanted=()
 list=no
@@ -34,6 +36,7 @@ for argument in "$@"; do
     --lint) wanted+=("${lint[@]}") ;;
     --bench) wanted+=("${bench[@]}") ;;
     --runtime) wanted+=("${runtime[@]}") ;;
+    --example) wanted+=("${example[@]}") ;;
     --list) list=yes ;;
     -h | --help) usage; exit 0 ;;
     *) echo "install-packages.sh: unknown option $argument" >&2; usage >&2; exit 2 ;;

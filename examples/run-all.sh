@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Runs the check.sh of every example (and of deploy/) against the real binary.
+#
+#   examples/run-all.sh [NAME...]     all of them, or the named ones
+#
+# SATCHEL names the binary; without it the release build is used. The last line counts the checks.
+set -uo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+SATCHEL=${SATCHEL:-$root/build/release/bin/satchel}
+export SATCHEL
+if [ ! -x "$SATCHEL" ]; then
+  echo "run-all.sh: no binary at $SATCHEL (set SATCHEL)" >&2
+  exit 2
+fi
+
+scripts=()
+if [ $# -gt 0 ]; then
+  for name in "$@"; do scripts+=("$root/examples/$name/check.sh"); done
+else
+  scripts=("$root"/examples/*/check.sh "$root/deploy/check.sh")
+fi
+
+passed=0
+failed=0
+for script in "${scripts[@]}"; do
+  basename "$(dirname "$script")"
+  output=$(bash "$script" </dev/null 2>&1)
+  code=$?
+  printf '%s\n' "$output" | grep -v '^checks: ' || true
+  good=$(printf '%s\n' "$output" | grep -c '^  ok ' || true)
+  bad=$(printf '%s\n' "$output" | grep -c '^  FAILED ' || true)
+  # A script that ended early without naming a failure is one.
+  if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    echo "  FAILED  $(basename "$(dirname "$script")")/check.sh ended with exit code $code"
+    bad=1
+  fi
+  passed=$((passed + good))
+  failed=$((failed + bad))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Two instances, one private Redis: a shared answer, a shared limit, and Redis hung and gone.
+source "$(dirname "$0")/../lib.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+
+check_file "$here/rules.yaml"
+if ! command -v redis-server >/dev/null; then
+  echo "  skipped the rest: redis-server is not installed (deploy/install-packages.sh --test)"
+  exit 0
+fi
+
+start_shop
+read -r redis_port web1 admin1 web2 admin2 < <(free_ports 5)
+start redis redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work"
+redis_pid=$pid
+end=$((SECONDS + 10))
+until (exec 3<>"/dev/tcp/127.0.0.1/$redis_port") 2>/dev/null || [ $SECONDS -ge $end ]; do sleep 0.05; done
+
+instance() {
+  start "$1" env LISTEN="127.0.0.1:$2" ADMIN="127.0.0.1:$3" APP="$shop" \
+    REDIS_URL="redis://127.0.0.1:$redis_port/0" "$SATCHEL" run -c "$here/rules.yaml"
+  wait_for "http://127.0.0.1:$3/readyz"
+}
+instance one "$web1" "$admin1"
+instance two "$web2" "$admin2"
+one=http://127.0.0.1:$web1 two=http://127.0.0.1:$web2
+
+ask "$one/api/books/7"
+expect "the first instance fetches" "$status $(header cache-status)" "200 *fwd=uri-miss*"
+first=$(body)
+# Writing to Redis happens behind the answer: wait for the record, then ask the other instance.
+end=$((SECONDS + 5))
+until [ "$(redis-cli -p "$redis_port" dbsize)" != 0 ] || [ $SECONDS -ge $end ]; do sleep 0.02; done
+ask "$two/api/books/7"
+expect "the second answers from Redis" "$status $(header cache-status)" "200 *hit*"
+expect "byte for byte the same" "$(body)" "$first"
+expect "the app was asked once" "$(origin_calls 'GET /api/books/7')" 1
+
+admitted=0
+for n in 1 2 3 4 5 6 7 8; do
+  if [ $((n % 2)) = 1 ]; then base=$one; else base=$two; fi
+  ask "$base/api/search?q=dumas" -H 'X-API-Key: ann'
+  if [ "$status" = 200 ]; then admitted=$((admitted + 1)); fi
+done
+expect "8 calls in turn, 6 are let through in all" "$admitted" 6
+expect "the rest are refused with a time to come back" "$status $(header retry-after)" "429 [1-9]*"
+
+kill -STOP "$redis_pid"
+failures=0
+slowest=0
+for n in $(seq 20); do
+  ask "$one/api/books/$n"
+  [ "$status" = 200 ] || failures=$((failures + 1))
+  slowest=$(awk -v a="$slowest" -v b="$seconds" 'BEGIN { print (b > a) ? b : a }')
+done
+kill -CONT "$redis_pid"
+expect "Redis hung: 20 requests, none fails" "$failures" 0
+expect_less "and the slowest took the app's time plus little" "$slowest" 1
+
+kill -KILL "$redis_pid"
+wait "$redis_pid" 2>/dev/null || true
+ask "$one/api/books/30"
+expect "Redis gone: a new book is fetched" "$status" 200
+ask "$one/api/books/30"
+expect "and kept in memory" "$(header cache-status)" "*hit*"
+ask "$one/api/search?q=hugo" -H 'X-API-Key: bob'
+expect "limits are counted in the instance" "$status" 200
+ask "http://127.0.0.1:$admin1/readyz"
+expect "and it stays ready" "$status" 200
