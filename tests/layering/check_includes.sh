@@ -25,6 +25,7 @@ find "${folders[@]}" \( -name '*.h' -o -name '*.cc' \) -type f -print0 | sort -z
       if (path ~ /^proxy\//) return "proxy"
       if (path ~ /^tests\/cache\//) return "cache_tests"
       if (path ~ /^tests\/rules\//) return "rules_tests"
+      if (path ~ /^tests\/(support|integration)\//) return "outside_tests"
       if (path ~ /^tests\//) return "tests"
       return ""
     }
@@ -47,9 +48,10 @@ find "${folders[@]}" \( -name '*.h' -o -name '*.cc' \) -type f -print0 | sort -z
       sees["http1"] = "cache net http1"
       sees["redis"] = "cache rules net redis"
       sees["proxy"] = "cache rules net http1 redis proxy"
-      sees["cache_tests"] = "cache cache_tests tests"
-      sees["rules_tests"] = "cache rules rules_tests tests"
-      sees["tests"] = "cache rules net http1 redis proxy cache_tests rules_tests tests"
+      sees["cache_tests"] = "cache cache_tests"
+      sees["rules_tests"] = "cache rules rules_tests"
+      sees["outside_tests"] = "outside_tests"  # the finished binary, from outside
+      sees["tests"] = "cache rules net http1 redis proxy cache_tests rules_tests outside_tests tests"
       for (from in sees) {
         n = split(sees[from], names, " ")
         for (i = 1; i <= n; i++) allowed[from, names[i]] = 1

@@ -9,13 +9,17 @@ failures=0
 
 reset() {
   rm -rf "${tree:?}"/*
-  mkdir -p "$tree"/cache/http "$tree"/rules "$tree"/proxy/{net,http1,redis} "$tree"/tests/cache
+  mkdir -p "$tree"/cache/http "$tree"/rules "$tree"/proxy/{net,http1,redis} \
+    "$tree"/tests/{cache,integration}
   printf '#pragma once\n#include <vector>\n' >"$tree/cache/http/headers.h"
   printf '#include "cache/http/headers.h"\n// never ::now( here: steady_clock::now() is for others\n' \
     >"$tree/rules/rule.cc"
   printf '#include <event2/event.h>\n#include "cache/http/headers.h"\n' >"$tree/proxy/net/loop.cc"
   printf '#include <llhttp.h>\n#include "proxy/net/loop.h"\n' >"$tree/proxy/http1/parser.cc"
   printf '#include <hiredis/read.h>\n#include "rules/rule.h"\n' >"$tree/proxy/redis/resp.cc"
+  printf '#include "tests/support/origin.h"\n#include <hiredis/hiredis.h>\n' \
+    >"$tree/tests/integration/a_test.cc"
+  printf '#include "cache/http/headers.h"\n#include <thread>\n' >"$tree/tests/cache/b_test.cc"
   printf '#include "proxy/http1/parser.h"\n#include "proxy/redis/resp.h"\n' >"$tree/proxy/worker.cc"
 }
 
@@ -59,6 +63,8 @@ planted proxy/http1/parser.cc 3 '#include "rules/rule.h"'
 planted proxy/redis/resp.cc 3 '#include "proxy/http1/parser.h"'
 planted proxy/worker.cc 3 '#include <hiredis/hiredis.h>'
 planted proxy/worker.cc 3 '#include <yaml-cpp/yaml.h>'
+planted tests/integration/a_test.cc 3 '#include "proxy/worker.h"'
+planted tests/cache/b_test.cc 3 '#include "proxy/net/loop.h"'
 
 if [ $failures -gt 0 ]; then
   echo "$failures planted violations went unnoticed"
