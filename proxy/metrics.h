@@ -1,0 +1,281 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/reason.h"
+#include "cache/store.h"
+
+namespace prometheus {
+struct MetricFamily;
+}
+
+namespace satchel::proxy {
+
+// A number written by one thread and read by any. Add() and Subtract() are for the owner only: a
+// plain load and store, no locked instruction.
+using Counter = std::atomic<uint64_t>;
+
+inline void Add(Counter& counter, uint64_t n = 1) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
+inline void Subtract(Counter& counter, uint64_t n = 1) {
+  counter.store(counter.load(std::memory_order_relaxed) - n, std::memory_order_relaxed);
+}
+inline uint64_t Read(const Counter& counter) { return counter.load(std::memory_order_relaxed); }
+
+// Durations in microseconds; the upper bounds are the powers of two from 8 us to 67 s.
+class Histogram {
+ public:
+  static constexpr int kFirstPower = 3;
+  static constexpr int kLastPower = 26;
+  static constexpr size_t kBuckets = kLastPower - kFirstPower + 2;  // the last: longer than that
+
+  void Observe(uint64_t micros) {
+    Add(buckets_[BucketOf(micros)]);
+    Add(sum_, micros);
+  }
+
+  static constexpr size_t BucketOf(uint64_t micros) {
+    const int power = micros <= 1 ? 0 : std::bit_width(micros - 1);  // micros <= 2^power
+    if (power <= kFirstPower) return 0;
+    return power > kLastPower ? kBuckets - 1 : static_cast<size_t>(power - kFirstPower);
+  }
+  static constexpr uint64_t UpperBound(size_t bucket) {
+    return uint64_t{1} << (bucket + kFirstPower);
+  }
+
+  uint64_t bucket(size_t index) const { return Read(buckets_[index]); }
+  uint64_t sum_micros() const { return Read(sum_); }
+
+ private:
+  std::array<Counter, kBuckets> buckets_{};
+  Counter sum_{0};
+};
+
+// What became of a request. Exactly one for each; the same word stands in the access log.
+enum class Outcome : uint8_t {
+  kHit,          // fresh from L1 or L2 (the tier says which), 304 and 206 included
+  kStale,        // stale, as a rule, RFC 5861 or 4.2.4 allows
+  kRevalidated,  // the origin said 304 to our validator
+  kMiss,         // fetched for this request, storable or not
+  kCollapsed,    // served from a fetch that another request began
+  kBypass,       // sent on without asking the cache: method, rule, upgrade
+  kSynthetic,    // answered by ourselves as asked: OPTIONS *, redirects
+  kLimited,      // 401 or 429 of a rate limit
+  kRefused,      // the request itself was at fault: 4xx of our own, 501, 505
+  kError,        // 502, 503, 504 of our own, or an answer cut short by the upstream
+  kAborted,      // the client left before the answer was complete
+  kCount
+};
+std::string_view OutcomeWord(Outcome outcome);
+
+// How one exchange with Redis about a stored response ended.
+enum class L2Result : uint8_t {
+  kHit,       // a usable record; for writes: stored
+  kMiss,      // nothing there
+  kRejected,  // a record we can't or mustn't use: version, checksum, other key
+  kTimeout,   // later than stores.l2.deadline
+  kError,     // Redis said so, or the connection broke
+  kSkipped,   // not even asked: breaker open, not connected, queue full, too large
+  kCount
+};
+std::string_view L2ResultWord(L2Result result);
+
+enum class LimitVerdict : uint8_t {
+  kNone,        // no limit applies
+  kAllowed,
+  kRefused,     // 429
+  kNoKey,       // 401
+  kShadow,      // would have been refused
+  kLocalShare,  // allowed by the local window: Redis is away
+  kOpen,        // allowed unseen: Redis is away
+  kClosed,      // refused unseen: Redis is away
+  kCount
+};
+std::string_view LimitVerdictWord(LimitVerdict verdict);
+
+enum class UpstreamError : uint8_t {
+  kResolve,
+  kConnect,
+  kConnectTimeout,
+  kTls,
+  kFirstByteTimeout,
+  kIdleTimeout,
+  kTotalTimeout,
+  kReset,       // closed or reset before the answer was complete
+  kProtocol,    // not HTTP as we accept it
+  kNoServer,    // none healthy
+  kOverloaded,  // in-flight limit or queue full
+  kBreaker,     // breaker open
+  kCount
+};
+std::string_view UpstreamErrorWord(UpstreamError error);
+
+// Everything that is bounded, and was found at its bound.
+enum class Bound : uint8_t {
+  kConnections,      // listener max_connections
+  kDescriptors,      // accept paused for want of descriptors
+  kStartLine,        // 414
+  kHeaderBytes,      // 431
+  kHeaderFields,     // 431
+  kRequestBody,      // 413
+  kHeaderTimeout,    // 408
+  kKeepAlive,        // idle connection closed
+  kWriteStall,       // client too slow in reading
+  kPipeline,         // reading paused: too many answers outstanding
+  kClientBuffer,     // reading from upstream paused: unsent output
+  kUpstreamBuffer,   // reading from the client paused: unsent request body
+  kUpstreamQueue,    // waiting for an upstream connection
+  kFills,            // table of growing responses full
+  kFillWait,         // follower's deadline passed, fetched for itself
+  kMaxObject,        // streamed through without being stored
+  kInterim,          // too many 1xx
+  kL2Queue,          // waiting Redis commands
+  kLimitKeys,        // table of the in-process window full
+  kResolver,         // DNS table or queue full
+  kCount
+};
+std::string_view BoundWord(Bound bound);
+
+template <typename Enum>
+using Counters = std::array<Counter, static_cast<size_t>(Enum::kCount)>;
+
+template <typename Enum>
+inline void Add(Counters<Enum>& counters, Enum which, uint64_t n = 1) {
+  Add(counters[static_cast<size_t>(which)], n);
+}
+
+// The numbers of one worker. Written by that worker only; any thread may read. Members called
+// *_open, *_idle, *_in_flight, *_waiting and *_up go up and down, all others only up.
+struct alignas(64) WorkerMetrics {
+  // Requests.
+  Counters<Outcome> outcomes{};
+  std::array<Counter, 6> status_classes{};  // [0]: ended without an answer
+  std::array<Counter, static_cast<size_t>(cache::Reason::kCount)> reasons{};
+  Counter requests_in_flight{0};
+  Histogram request_duration;  // head complete to last byte handed to the kernel
+
+  // Clients.
+  Counter connections_accepted{0};
+  Counter connections_closed{0};
+  Counter connections_refused{0};
+  Counter connections_open{0};
+  Counter tls_handshakes{0};
+  Counter tls_handshake_errors{0};
+  Counter parse_errors{0};
+  Counter accept_errors{0};
+  Counter client_bytes_in{0};
+  Counter client_bytes_out{0};
+  Counter tunnels_open{0};
+
+  // Upstreams.
+  Counter upstream_requests{0};
+  Counter upstream_retries{0};
+  Counter upstream_connects{0};
+  Counter upstream_open{0};
+  Counter upstream_idle{0};
+  Counter upstream_bytes_in{0};
+  Counter upstream_bytes_out{0};
+  std::array<Counter, 6> upstream_status_classes{};
+  Counters<UpstreamError> upstream_errors{};
+  Histogram upstream_connect;
+  Histogram upstream_first_byte;
+
+  // L1 and fills.
+  Counter l1_hits{0};
+  Counter l1_misses{0};
+  Counter fills_led{0};
+  Counter fills_followed{0};
+  Counter fills_promoted{0};  // followers that had to become leaders
+  Counter fills_failed{0};
+  Counter refreshes{0};  // in the background
+  Counter followers_waiting{0};
+
+  // L2.
+  Counters<L2Result> l2_reads{};
+  Counters<L2Result> l2_writes{};
+  Counters<L2Result> l2_deletes{};
+  Histogram l2_read_duration;
+  Counter redis_up{0};  // 1: this worker's connection works
+  Counter redis_reconnects{0};
+  Counter redis_breaker_open{0};
+  Counter redis_late_replies{0};
+
+  // Rate limits.
+  Counters<LimitVerdict> limits{};
+  Histogram limit_duration;
+
+  // Bounds.
+  Counters<Bound> bounds{};
+
+  // Logs and the loop itself.
+  Counter log_lines{0};
+  Counter log_truncated{0};  // lines whose strings were cut to fit
+  Counter generation{0};     // of the configuration this worker uses
+
+  void CountRequest(Outcome outcome, cache::Reason reason, uint16_t status, uint64_t micros) {
+    Add(outcomes, outcome);
+    Add(reasons[static_cast<size_t>(reason)]);
+    Add(status_classes[status >= 100 && status < 600 ? status / 100 : 0]);
+    request_duration.Observe(micros);
+  }
+};
+
+// One server of an upstream as one worker or all of them see it.
+struct ServerStatus {
+  std::string upstream;
+  std::string server;
+  bool healthy = true;
+  bool ejected = false;
+  uint64_t in_flight = 0;
+};
+
+// What the main thread knows besides the workers' numbers.
+struct ProcessStatus {
+  std::string version;
+  double start_time = 0;  // seconds since the epoch
+  uint64_t generation = 0;
+  bool last_reload_ok = true;
+  double last_reload_time = 0;  // of the last success, seconds since the epoch
+  uint64_t reloads_ok = 0;
+  uint64_t reloads_failed = 0;
+  bool ready = false;
+  bool draining = false;
+  bool l2_configured = false;
+  uint64_t log_lines_written = 0;
+  uint64_t log_lines_dropped = 0;
+  uint64_t log_write_errors = 0;
+};
+
+// Sums over the workers and writes the Prometheus text format. Main thread.
+class MetricsRegistry {
+ public:
+  // All must outlive the registry.
+  MetricsRegistry(std::vector<const WorkerMetrics*> workers, const cache::Store* store);
+
+  std::vector<prometheus::MetricFamily> Collect(const ProcessStatus& process,
+                                                const std::vector<ServerStatus>& servers) const;
+  std::string Text(const ProcessStatus& process, const std::vector<ServerStatus>& servers) const;
+
+  uint64_t Sum(const Counter WorkerMetrics::*counter) const;
+  template <size_t N>
+  uint64_t Sum(const std::array<Counter, N> WorkerMetrics::*counters, size_t index) const {
+    uint64_t sum = 0;
+    for (const WorkerMetrics* worker : workers_) sum += Read((worker->*counters)[index]);
+    return sum;
+  }
+
+ private:
+  std::vector<const WorkerMetrics*> workers_;
+  const cache::Store* store_;
+};
+
+}  // namespace satchel::proxy
