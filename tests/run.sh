@@ -140,11 +140,13 @@ run_examples() {
     echo "== examples: no $script"
     return
   fi
+  [[ " ${stages[*]} " == *" dev "* ]] || build dev dev satchel || return
   if [ ! -x "$output/dev/bin/satchel" ]; then
-    build dev dev satchel || return
+    fault "examples: there is no binary to run them against"
+    return
   fi
   echo "== examples"
-  SATCHEL_BINARY="$output/dev/bin/satchel" "$script" >"$log" 2>&1
+  SATCHEL="$output/dev/bin/satchel" "$script" >"$log" 2>&1
   local status=$?
   last=$(tail -n 1 "$log")
   if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
