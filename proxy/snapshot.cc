@@ -1,0 +1,54 @@
+#include "proxy/snapshot.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proxy/cpu_limit.h"
+
+namespace satchel::proxy {
+
+using cache::Result;
+
+Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->generation = generation;
+  auto rules = rules::RuleSet::Build(config.rules, config.rate_limits);
+  if (!rules) return std::unexpected(std::move(rules.error()));
+  snapshot->rules = std::move(*rules);
+
+  switch (config.log.access) {
+    case rules::AccessLog::kJson:
+      snapshot->access_log.format = AccessLogOptions::Format::kJson;
+      break;
+    case rules::AccessLog::kText:
+      snapshot->access_log.format = AccessLogOptions::Format::kText;
+      break;
+    case rules::AccessLog::kOff:
+      snapshot->access_log.format = AccessLogOptions::Format::kOff;
+      break;
+  }
+  snapshot->access_log.redact = config.log.redact;
+  // A key that identifies a client by query parameter would stand in every logged target.
+  for (const rules::RateLimitPolicy& policy : config.rate_limits) {
+    if (policy.identify.by == rules::Identify::By::kQuery) {
+      snapshot->access_log.redact.push_back(policy.identify.name);
+    }
+  }
+  snapshot->config = std::move(config);
+  return snapshot;
+}
+
+uint32_t WorkersFor(const rules::Config& config) {
+  constexpr uint32_t kMostByDefault = 4;
+  if (config.workers != 0) return config.workers;
+  return std::min(kMostByDefault, UsableCpus(ReadResourceLimits()));
+}
+
+size_t L1BytesFor(const rules::Config& config) {
+  constexpr uint64_t kWithoutLimit = uint64_t{256} << 20;
+  if (config.l1.size != 0) return config.l1.size;
+  const ResourceLimits limits = ReadResourceLimits();
+  return limits.memory_bytes ? *limits.memory_bytes / 4 : kWithoutLimit;
+}
+
+}  // namespace satchel::proxy
