@@ -106,6 +106,7 @@ tests() {
     faults+=("$stage: $(sed -n 's/.*<testcase name="\([^"]*\)".*status="fail".*/\1/p' "$junit" |
       head -n 10 | paste -sd ' ')")
   fi
+  [ "$total" -gt 0 ] || fault "$stage: no tests"
   echo "== $stage: $total tests, $bad failed, $((skipped + disabled)) skipped"
   for report in "$reports"/*; do
     [ -e "$report" ] || continue
