@@ -1,5 +1,6 @@
-# Flags of our own code: the interface targets satchel_flags and, for tests, satchel_test_flags. Third-party sources (llhttp) take
-# only the instrumentation, through the global options below.
+# Flags of our own code: the interface targets satchel_flags and, for tests, satchel_test_flags.
+# Third-party sources (llhttp) take only optimisation, hardening and instrumentation, which are set
+# for the whole directory.
 include(CheckCXXCompilerFlag)
 include(CheckCXXSourceCompiles)
 include(CheckIPOSupported)
