@@ -15,6 +15,10 @@ target_compile_options(satchel_warnings INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wold-style-cast>
   $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>
   -Wimplicit-fallthrough -Wformat=2 -Wundef -Wvla)
+# GCC 12 takes std::string's operator+ for overlapping copies (GCC bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(satchel_warnings INTERFACE -Wno-restrict)
+endif()
 if(SATCHEL_WERROR)
   target_compile_options(satchel_warnings INTERFACE -Werror)
 endif()

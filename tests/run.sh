@@ -10,7 +10,7 @@
 #   dev       warnings as errors; every test, the replays of the fuzz corpora, layering
 #   asan      AddressSanitizer and UndefinedBehaviorSanitizer: the same, without layering
 #   tsan      ThreadSanitizer: cache, proxy and integration tests
-#   examples  the commands of examples/, against the binary of the dev stage
+#   examples  the commands of examples/, against the binary as it is shipped (release preset)
 #
 # A stage that fails does not keep the next from running. JOBS sets the parallelism (default: the
 # number of CPUs). The last line is "N passed, N failed"; the exit code is 0 only if nothing failed.
@@ -57,12 +57,16 @@ fault() {
 }
 
 # build STAGE PRESET TARGET... : builds as much as it can, so that what links is still tested.
+# Warnings are errors in the dev stage alone: with optimisation and sanitizers GCC 12 warns of what
+# cannot happen.
 build() {
   local stage=$1 preset=$2 log=$output/$1-build.log
   shift 2
   echo "== $stage: build"
-  if ! cmake --preset "$preset" -B "$output/$stage" -DSATCHEL_WERROR=ON \
-    -DSATCHEL_BENCHMARKS=OFF >"$log" 2>&1; then
+  local options=(-DSATCHEL_BENCHMARKS=OFF)
+  [ "$stage" != dev ] || options+=(-DSATCHEL_WERROR=ON)
+  [ "$stage" != release ] || options+=(-DSATCHEL_TESTS=OFF)
+  if ! cmake --preset "$preset" -B "$output/$stage" "${options[@]}" >"$log" 2>&1; then
     tail -n 40 "$log"
     fault "$stage: configure"
     return 1
@@ -141,13 +145,13 @@ run_examples() {
     echo "== examples: no $script"
     return
   fi
-  [[ " ${stages[*]} " == *" dev "* ]] || build dev dev satchel || return
-  if [ ! -x "$output/dev/bin/satchel" ]; then
+  build release release all || return
+  if [ ! -x "$output/release/bin/satchel" ]; then
     fault "examples: there is no binary to run them against"
     return
   fi
   echo "== examples"
-  SATCHEL="$output/dev/bin/satchel" "$script" >"$log" 2>&1
+  SATCHEL="$output/release/bin/satchel" "$script" >"$log" 2>&1
   local status=$?
   last=$(tail -n 1 "$log")
   if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
