@@ -23,7 +23,12 @@ port=8080
 binary=''
 stay=yes
 action=run
-needs_value() { [ $# -ge 2 ] && [ -n "$2" ] || { echo "quickstart: $1 needs a value" >&2; exit 2; }; }
+needs_value() {
+  if [ $# -lt 2 ] || [ -z "$2" ]; then
+    echo "quickstart: $1 needs a value" >&2
+    exit 2
+  fi
+}
 while [ $# -gt 0 ]; do
   case "$1" in
     --redis) needs_value "$@"; redis=$2; shift ;;

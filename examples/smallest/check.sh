@@ -7,10 +7,10 @@ check_file "$here/rules.yaml"
 start_shop
 
 try() {
-  ask "http://$web/api/books/7"
+  ask "http://$web/api/books/$2"
   expect "$1: the first answer comes from the app" "$status $(header cache-status)" "200 *fwd=uri-miss*"
   first=$(body)
-  ask "http://$web/api/books/7"
+  ask "http://$web/api/books/$2"
   expect "$1: the second comes from the cache" "$status $(header cache-status)" "200 *hit*"
   expect "$1: byte for byte the same" "$(body)" "$first"
   ask "http://$web/api/account"
@@ -28,16 +28,13 @@ echo "admin: {address: \"127.0.0.1:$port2\"}" >>"$work/rules.yaml"
 web=127.0.0.1:$port1 admin=127.0.0.1:$port2
 start file "$SATCHEL" run -c "$work/rules.yaml"
 wait_for "http://$admin/readyz"
-try "file"
+try "file" 7
 kill -TERM "$pid"
 if wait "$pid"; then ok "file: SIGTERM ends it with exit code 0"; else no "file: SIGTERM ended it with exit code $?"; fi
 
-# No file at all. The admin address is then the default one, so this part needs it free.
-if (exec 3<>/dev/tcp/127.0.0.1/9901) 2>/dev/null; then
-  echo "  skipped flags: something else listens on 127.0.0.1:9901"
-else
-  web=127.0.0.1:$port1 admin=127.0.0.1:9901
-  start flags "$SATCHEL" run --listen "$web" --upstream "$shop"
-  wait_for "http://$admin/readyz"
-  try "flags"
-fi
+# No file at all.
+read -r port1 port2 < <(free_ports 2)
+web=127.0.0.1:$port1 admin=127.0.0.1:$port2
+start flags "$SATCHEL" run --listen "$web" --upstream "$shop" --admin "$admin"
+wait_for "http://$admin/readyz"
+try "flags" 8
