@@ -12,7 +12,7 @@ struct ResourceLimits {
   std::optional<uint64_t> memory_bytes;  // the lowest limit on the way up to the root
 };
 
-// Reads cgroup v2, or v1 where v2 has no controllers, from the mounts named in `proc`/self. Every
+// Reads cgroup v2, or v1 where v2 has no controllers, from the mounts listed in /proc/self. Every
 // ancestor counts, because its limit holds for us too. `root` stands before absolute paths, so
 // that a test can bring its own files; "" for the real ones. Files that can't be read or parsed
 // set no limit.
