@@ -260,13 +260,13 @@ class SlowReaderTest : public ProxyTest, public ::testing::WithParamInterface<co
 
 TEST_P(SlowReaderTest, OfATwoGigabyteAnswerDoesNotGrowMemory) {
   constexpr uint64_t kSize = 2048 * kMiB;
-  std::atomic<uint64_t> sent = 0;
+  auto sent = std::make_shared<std::atomic<uint64_t>>(0);
   std::string cache_control = GetParam();
   origin.On("/", [&](OriginExchange& exchange) {
     exchange.SendHead(
         200, {{"Content-Length", std::to_string(kSize)}, {"Cache-Control", cache_control}});
     for (uint64_t at = 0; at < kSize && exchange.SendPattern(at, 64 * 1024); at += 64 * 1024) {
-      sent += 64 * 1024;
+      *sent += 64 * 1024;
     }
   });
   Start();
@@ -288,17 +288,17 @@ TEST_P(SlowReaderTest, OfATwoGigabyteAnswerDoesNotGrowMemory) {
   EXPECT_TRUE(std::string_view(response.body).substr(0, kMiB) == Pattern(0, kMiB));
   EXPECT_TRUE(std::string_view(response.body).substr(63 * kMiB, kMiB) == Pattern(63 * kMiB, kMiB));
   EXPECT_LT(largest, before + 32 * kMiB);
-  EXPECT_LT(sent, 160 * kMiB) << "the origin ran ahead of the reader";
+  EXPECT_LT(*sent, 160 * kMiB) << "the origin ran ahead of the reader";
   // The client goes: the origin's connection must go too, not be drained for 2 GiB.
   client.Reset();
   EXPECT_TRUE(Eventually([&] { return origin.open_connections() == 0; }));
-  EXPECT_LT(sent, 256 * kMiB);
+  EXPECT_LT(*sent, 256 * kMiB);
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, SlowReaderTest,
                          ::testing::Values("no-store", "max-age=60", "private"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& test) {
+                           std::string name = test.param;
                            std::erase_if(name, [](char c) { return !std::isalnum(c); });
                            return name;
                          });

@@ -162,7 +162,7 @@ const CutBody kCutBodies[] = {
 };
 
 INSTANTIATE_TEST_SUITE_P(Each, CutBodyTest, ::testing::ValuesIn(kCutBodies),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 // A pooled connection may die in the very moment it is used again.
 class DeadIdleConnectionTest : public ProxyTest {
@@ -170,7 +170,7 @@ class DeadIdleConnectionTest : public ProxyTest {
   void SetUp() override {
     // Dies on the second request of a connection, before any byte of an answer.
     origin.On("/", [this](OriginExchange& exchange) {
-      if (!seen_.insert(exchange.request().connection).second) {
+      if (!FirstTime(exchange.request().connection)) {
         exchange.Reset();
         return;
       }
@@ -181,6 +181,11 @@ class DeadIdleConnectionTest : public ProxyTest {
     Start(config);
     ASSERT_EQ(Get("/").body, "from 1");
   }
+  bool FirstTime(int connection) {
+    std::lock_guard lock(mutex_);
+    return seen_.insert(connection).second;
+  }
+  std::mutex mutex_;
   std::set<int> seen_;
 };
 

@@ -1,0 +1,108 @@
+// Unsafe methods make stored answers go (RFC 9111 4.4).
+
+#include "tests/support/proxy_fixture.h"
+
+namespace satchel::testing {
+namespace {
+
+class InvalidationTest : public ProxyTest {
+ protected:
+  // Stores /thing, sends the request, and tells whether /thing has to be fetched again.
+  bool Invalidates(std::string_view method, const Reply& reply,
+                   const std::string& target = "/thing", const Fields& fields = {}) {
+    origin.On("/thing", [reply, this](OriginExchange& exchange) {
+      if (exchange.request().method == "GET") {
+        exchange.Respond(Fresh("thing"));
+      } else {
+        exchange.Respond(reply);
+      }
+    });
+    origin.On("/other", reply);
+    Get("/thing");
+    EXPECT_TRUE(CacheStatus(Get("/thing")).hit());
+    Response response = Send(method, target, fields, "x");
+    EXPECT_EQ(response.status, reply.status) << Describe(response);
+    return !CacheStatus(Get("/thing")).hit();
+  }
+};
+
+TEST_F(InvalidationTest, SuccessfulUnsafeMethodsInvalidateTheirTarget) {
+  Start();
+  for (const char* method : {"POST", "PUT", "DELETE", "PATCH", "M-SEARCH", "FROB"}) {
+    EXPECT_TRUE(Invalidates(method, {.status = 200})) << method;
+  }
+  EXPECT_TRUE(Invalidates("POST", {.status = 302, .fields = {{"Location", "/x"}}}));
+  EXPECT_TRUE(Invalidates("DELETE", {.status = 204}));
+}
+
+TEST_F(InvalidationTest, FailuresInvalidateNothing) {
+  Start();
+  for (int status : {400, 404, 409, 500, 503}) {
+    EXPECT_FALSE(Invalidates("POST", {.status = status})) << status;
+  }
+}
+
+TEST_F(InvalidationTest, SafeMethodsInvalidateNothing) {
+  Start();
+  for (const char* method : {"OPTIONS", "PROPFIND", "REPORT"}) {
+    EXPECT_FALSE(Invalidates(method, {.status = 200})) << method;
+  }
+}
+
+TEST_F(InvalidationTest, LocationAndContentLocationOfTheSameOriginGoToo) {
+  Start();
+  for (const char* field : {"Location", "Content-Location"}) {
+    EXPECT_TRUE(Invalidates("POST", {.status = 201, .fields = {{field, "/thing"}}}, "/other"))
+        << field;
+    EXPECT_TRUE(Invalidates("POST", {.status = 201, .fields = {{field, "thing"}}}, "/other"))
+        << field;
+    EXPECT_TRUE(
+        Invalidates("POST", {.status = 201, .fields = {{field, "http://test/thing"}}}, "/other"))
+        << field;
+    EXPECT_FALSE(
+        Invalidates("POST", {.status = 201, .fields = {{field, "http://evil/thing"}}}, "/other"))
+        << field;
+  }
+}
+
+TEST_F(InvalidationTest, AllVariantsGo) {
+  origin.On("/",
+            [](OriginExchange& exchange) { exchange.Respond(Fresh("x", 60, {{"Vary", "X-V"}})); });
+  Start();
+  for (const char* value : {"a", "b"}) Get("/", {{"X-V", value}});
+  Send("POST", "/");
+  for (const char* value : {"a", "b"}) {
+    EXPECT_FALSE(CacheStatus(Get("/", {{"X-V", value}})).hit()) << value;
+  }
+}
+
+TEST_F(InvalidationTest, AFillThatBeganBeforeDoesNotOutliveTheInvalidation) {
+  origin.Next("/", [](OriginExchange& exchange) {
+    exchange.Hold("old");
+    exchange.Respond(Fresh("old"));
+  });
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Respond(exchange.request().method == "GET" ? Fresh("new") : Reply{.body = "done"});
+  });
+  Start();
+  RawClient reader = satchel->Connect();
+  reader.Send(Request("GET", "/"));
+  ASSERT_TRUE(origin.WaitUntilHeld("old"));
+  EXPECT_EQ(Send("POST", "/").body, "done");
+  origin.Release("old");
+  reader.Read();
+  EXPECT_EQ(Get("/").body, "new");
+}
+
+TEST_F(InvalidationTest, APostWithItsOwnContentLocationIsStoredForGet) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Respond(Fresh("by " + exchange.request().method, 60, {{"Content-Location", "/"}}));
+  });
+  Start();
+  Get("/");
+  Send("POST", "/", {}, "x");
+  EXPECT_EQ(Get("/").body, "by POST");  // RFC 9110 9.3.3
+}
+
+}  // namespace
+}  // namespace satchel::testing
