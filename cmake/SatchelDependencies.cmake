@@ -13,7 +13,7 @@ pkg_check_modules(LIBEVENT REQUIRED IMPORTED_TARGET libevent_core)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(ZSTD REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(CARES IMPORTED_TARGET libcares)
+pkg_check_modules(CARES REQUIRED IMPORTED_TARGET libcares)
 
 # spdlog's and fmt's targets are compiled libraries; spdlog uses fmt from outside.
 if(TARGET yaml-cpp::yaml-cpp)
