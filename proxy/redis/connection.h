@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/base/result.h"
+#include "proxy/net/address.h"
+#include "proxy/net/event_loop.h"
+#include "proxy/redis/resp.h"
+
+namespace satchel::redis {
+
+struct CallState;
+
+// A call that waits for its answer. Cancels when destroyed: then its function never runs.
+class PendingReply {
+ public:
+  PendingReply() = default;
+  explicit PendingReply(std::shared_ptr<CallState> call) : call_(std::move(call)) {}
+  PendingReply(PendingReply&&) noexcept = default;
+  PendingReply& operator=(PendingReply&& other) noexcept;
+  ~PendingReply() { Cancel(); }
+
+  void Cancel();
+  bool waiting() const;
+
+ private:
+  std::shared_ptr<CallState> call_;
+};
+
+// One stream to one server and the queue of calls that wait for their replies, which come in the
+// order of the calls. Owner thread only.
+//
+// Everything sent in one loop turn leaves in one write at its end. A call whose deadline passes is
+// answered at once; its place in the queue stays, and the late reply is dropped there. When the
+// oldest place is older than `stall_ms` and nothing arrives any more, or the stream breaks, the
+// connection closes: every waiting call gets an Error, then `on_closed` runs, once.
+class Connection {
+ public:
+  struct Limits {
+    size_t max_calls = 1024;             // waiting for a reply, late ones included
+    size_t max_unsent = 32 << 20;        // bytes
+    int64_t stall_ms = 1000;             // without a byte; five times as long in any case
+    ReplyReader::Limits reply;
+  };
+  using Done = std::function<void(cache::Result<Reply>)>;
+  struct Hooks {
+    std::function<void()> on_connected;              // the stream stands; nothing was sent yet
+    std::function<void(std::string reason)> on_closed;
+    // Called for each reply that answers somebody or came late, before the caller's function.
+    std::function<void(const CallState&, const Reply*)> on_outcome;
+  };
+  struct Totals {
+    uint64_t bytes_in = 0;
+    uint64_t bytes_out = 0;
+    uint64_t writes = 0;
+  };
+
+  // Starts to connect. Hooks run later, never from here.
+  Connection(net::EventLoop& loop, const net::Address& address, Limits limits, Hooks hooks);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Calls are held back until Open(), except those sent with `greeting`.
+  enum class Kind : uint8_t { kCall, kGreeting };
+  // False: a queue is full, or closed; `call` was not taken.
+  bool Send(Command command, std::shared_ptr<CallState> call, Kind kind = Kind::kCall);
+  void Open();
+  bool open() const { return open_; }
+
+  // Idempotent. Fails every waiting call at the end of the turn; on_closed runs after them.
+  void Close(std::string reason);
+  bool closed() const { return closed_; }
+
+  size_t waiting() const { return queue_.size(); }
+  size_t unsent() const { return unsent_; }
+  const Totals& totals() const { return totals_; }
+
+ private:
+  struct Slot {
+    std::shared_ptr<CallState> call;
+    int64_t since_ms;
+  };
+  void OnIo(short what);
+  void OnConnected();
+  void ReadSome();
+  void Flush();
+  void ScheduleFlush();
+  void OnReply(Reply reply);
+  void WatchStall();
+  void OnStallTimer();
+
+  net::EventLoop& loop_;
+  const Limits limits_;
+  Hooks hooks_;
+  int fd_ = -1;
+  bool connected_ = false;
+  bool open_ = false;
+  bool closed_ = false;
+  bool flush_scheduled_ = false;
+  net::IoWatch watch_;
+  net::Timer stall_timer_;
+  int64_t last_read_ms_ = 0;
+  ReplyReader reader_;
+  std::deque<Slot> queue_;               // sent or to be sent, in the order of the replies
+  std::deque<Slot> held_;                // calls before Open()
+  std::vector<std::string> out_;         // to be written
+  std::vector<std::string> held_out_;
+  size_t out_offset_ = 0;                // written of out_[out_index_]
+  size_t out_index_ = 0;
+  size_t unsent_ = 0;
+  Totals totals_;
+  std::shared_ptr<Connection*> self_;    // null inside once gone: for work put off
+};
+
+// What is known of one call. Shared by its handle and its place in the queue.
+struct CallState {
+  Connection::Done done;  // empty: answered, cancelled, or nobody wants to know
+  net::Timer deadline;
+  int64_t started_ns = 0;
+  bool late = false;      // the deadline passed first
+  // For a script: what EVAL needs if the server does not know it.
+  const Script* script = nullptr;
+  std::unique_ptr<ScriptArguments> arguments;
+
+  // Answers the caller, at most once.
+  void Finish(cache::Result<Reply> result);
+};
+
+}  // namespace satchel::redis
