@@ -50,6 +50,8 @@ class CacheKey {
 };
 
 // The seed of in-process hashes; random at start (hash tables must not be attackable).
+// Fixed until SetHashSeed, which is called once, before any key is built.
 uint64_t HashSeed();
+void SetHashSeed(uint64_t seed);
 
 }  // namespace satchel::cache

@@ -53,6 +53,7 @@ enum class Reason : uint8_t {
   kUnsolicitedNotModified, // 4.3.3
   kTooLarge,               // the rule's or the store's max_object
   kOddRequest,             // error caused by unusual request fields
+  kDeceptivePath,          // a page under the name of an image, without explicit freshness
   // Stored.
   kExplicitLifetime,       // 4.2.1
   kHeuristicLifetime,      // 4.2.2

@@ -22,7 +22,9 @@ struct ResponseFacts {
 
   bool no_cache : 1 = false;           // unqualified no-cache (5.2.2.4)
   bool must_revalidate : 1 = false;    // must-revalidate, proxy-revalidate or s-maxage
-  bool swr_granted : 1 = false;        // an explicit grant, by the response or the rule
+  // An explicit grant, by the response or the rule; never next to no-cache, must-revalidate and
+  // proxy-revalidate, which forbid it.
+  bool swr_granted : 1 = false;
   bool sie_granted : 1 = false;
   bool immutable : 1 = false;          // RFC 8246
   bool has_etag : 1 = false;
@@ -40,6 +42,8 @@ struct ResponseFacts {
   }
   // "Fresh" is strict: a response whose age equals its lifetime is stale (4.2).
   bool IsFreshAt(Time now) const { return !stale_by_purge && lifetime > AgeAt(now); }
+  // The same for a request that IsPlainLookup.
+  bool ServesPlainLookup(Time now) const { return IsFreshAt(now) && !no_cache && !partial; }
   Millis StaleFor(Time now) const {
     const Millis age = AgeAt(now);
     return age > lifetime ? age - lifetime : Millis(0);

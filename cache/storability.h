@@ -1,5 +1,8 @@
 #pragma once
 
+#include <span>
+#include <string>
+
 #include "cache/http/message.h"
 #include "cache/overrides.h"
 #include "cache/reason.h"
@@ -14,7 +17,9 @@ struct StoreVerdict {
   ResponseFacts facts;  // filled when `store`
 };
 
-// May a shared cache store this answer, and what are its freshness facts (RFC 9111 3, 4.2)?
+// May a shared cache store this answer, and what are its freshness facts (RFC 9111 3, 4.2)? A 200 to
+// POST passes if it says that it is the representation of the request URI (RFC 9110 9.3.3): it is
+// then stored as the answer to GET, after what it invalidates went.
 // `request_time` is when the request was sent, `response_time` when the head arrived.
 // `random` in [0, 1) drives the jitter. A 206 passes only if it is a single well-formed part (3.3).
 // Pure.
@@ -31,6 +36,21 @@ HeaderMap StoredFields(const ResponseHead& response, Time response_time,
 // The fields every hop removes, both ways (RFC 9110 7.6.1): Connection and what it names,
 // Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade. A sender can't
 // remove fields that security or framing rests on (Host, Content-Length, X-Forwarded-*, ...).
-void RemoveHopByHop(HeaderMap& fields);
+// `also_kept`: further names that Connection can't remove, such as the field of the API key.
+void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept = {});
+
+// A stored response brought up to date by a 304 (RFC 9111 3.2, 4.3.4) or by the 200 to a HEAD that
+// HeadConfirms (4.3.5). The clock restarts from the update's times, Date and Age. The caller has
+// checked that the update speaks of this response. If the verdict is not to store, the fields
+// still answer this request and the stored response has to go (kRequestNoStore: it stays as it
+// was).
+struct UpdateResult {
+  HeaderMap fields;
+  StoreVerdict verdict;
+};
+UpdateResult UpdateStored(const RequestHead& request, const HeaderMap& stored_fields,
+                          const ResponseFacts& stored, const ResponseHead& update,
+                          Time request_time, Time response_time, double random,
+                          const Overrides& overrides);
 
 }  // namespace satchel::cache

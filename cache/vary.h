@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,5 +25,19 @@ VarySpec ParseVary(const HeaderMap& response_fields);
 // ordered, rule normalisation applied; an absent field differs from an empty one.
 std::string VaryValues(const VarySpec& spec, const RequestHead& request,
                        const Overrides& overrides);
+
+// Does the stored response with these values answer the request (4.1)? Equal texts do; so does a
+// stored Content-Language that is the request's single most preferred language, if all other
+// nominated fields agree. `content_language` is the stored field's value, empty if there is none.
+bool Selects(const VarySpec& spec, std::string_view stored_values,
+             std::string_view content_language, const RequestHead& request,
+             const Overrides& overrides);
+
+// The value that a rule's normalisation gives a request field: the listed value the client likes
+// best, the earlier one among equals, "" if none will do. nullopt if the rule says nothing about
+// this field or the request does not have it. Sent to the origin in place of the client's own, or
+// the answer would depend on who asked first.
+std::optional<std::string> NormalizedValue(std::string_view name, const RequestHead& request,
+                                           const Overrides& overrides);
 
 }  // namespace satchel::cache
