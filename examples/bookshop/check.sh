@@ -53,8 +53,10 @@ ask "http://$web/api/search?q=dumas" -H 'X-API-Key: check'
 expect "and answers with one" "$status" 200
 
 # The feed passes at once: the first event is here long before the stream ends.
-exec 5< <(curl -sSN --max-time 10 "http://$web/api/events")
+exec 5< <(curl -sSN --max-time 10 "http://$web/api/events" 2>/dev/null)
+feed=$!
 read -r -t 5 event <&5 || event=
+kill "$feed" 2>/dev/null || true
 exec 5<&-
 expect "the event feed streams" "$event" "event: hello"
 
