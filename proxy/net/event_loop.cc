@@ -73,6 +73,8 @@ void EventLoop::Turn(bool wait) {
     event_add(&wake_event_, &timeout);
     wake_at_ms_ = next;
   }
+  // The wait may be long: callbacks that arm timers must not count from before it.
+  now_ms_ = -1;
   event_base_loop(base_, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
   now_ms_ = ReadClockMs();
   timers_.Advance(now_ms_);

@@ -40,14 +40,17 @@ class EventLoop {
     graveyard_.emplace_back(object.release(), [](void* p) { delete static_cast<T*>(p); });
   }
 
-  // Monotonic milliseconds, read once a turn.
-  int64_t now_ms() const { return now_ms_; }
+  // Monotonic milliseconds, read once after each wait, on first use.
+  int64_t now_ms() const {
+    if (now_ms_ < 0) now_ms_ = ReadClockMs();
+    return now_ms_;
+  }
   static int64_t ReadClockMs();
   // Monotonic nanoseconds, read now.
   static int64_t ReadClockNs();
 
   TimerWheel& timers() { return timers_; }
-  void SetTimer(Timer& timer, int64_t after_ms) { timer.Set(timers_, now_ms_ + after_ms); }
+  void SetTimer(Timer& timer, int64_t after_ms) { timer.Set(timers_, now_ms() + after_ms); }
   event_base* base() { return base_; }
 
  private:
@@ -58,7 +61,7 @@ class EventLoop {
   struct event mailbox_event_;
   struct event wake_event_;  // ends the wait when a timer is due
   int64_t wake_at_ms_ = -1;
-  int64_t now_ms_;
+  mutable int64_t now_ms_;  // -1: not read since the last wait
   TimerWheel timers_;
   bool stopped_ = false;
   std::vector<std::function<void()>> deferred_;

@@ -166,5 +166,22 @@ TEST(EventLoopTest, AnObjectDeletedLaterOutlivesItsOwnCallback) {
   close(fds[1]);
 }
 
+TEST(EventLoopTest, ATimerArmedAfterALongWaitCountsFromNow) {
+  EventLoop loop;
+  int64_t armed_at = 0;
+  int64_t fired_at = 0;
+  Timer timer([&] { fired_at = EventLoop::ReadClockMs(); });
+  loop.Turn(false);
+  const int64_t start = EventLoop::ReadClockMs();
+  while (EventLoop::ReadClockMs() - start < 100) {  // the loop's own time is getting old
+  }
+  loop.Post([&] {
+    armed_at = EventLoop::ReadClockMs();
+    loop.SetTimer(timer, 50);
+  });
+  while (fired_at == 0) loop.Turn(true);
+  EXPECT_GE(fired_at - armed_at, 49);
+}
+
 }  // namespace
 }  // namespace satchel::net
