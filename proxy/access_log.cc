@@ -219,10 +219,10 @@ void WriteJson(LineBuilder& out, const AccessRecord& r, bool hide_agent, bool hi
     out.Raw(",\"upstream_status\":");
     out.Number(r.upstream_status);
   }
-  if (r.limit != LimitVerdict::kNone) {
+  if (r.limit != LimitOutcome::kNone) {
     out.Member(",\"limit\":\"", r.limit_policy);
     out.Raw(",\"limit_verdict\":\"");
-    out.Raw(LimitVerdictWord(r.limit));
+    out.Raw(LimitOutcomeWord(r.limit));
     out.Raw("\"");
   }
   out.Member(",\"request_id\":\"", r.request_id);
@@ -291,9 +291,9 @@ void WriteText(LineBuilder& out, const AccessRecord& r, bool hide_agent, bool hi
     out.Raw(" upstream=");
     out.Text(r.upstream_address);
   }
-  if (r.limit != LimitVerdict::kNone) {
+  if (r.limit != LimitOutcome::kNone) {
     out.Raw(" limit=");
-    out.Raw(LimitVerdictWord(r.limit));
+    out.Raw(LimitOutcomeWord(r.limit));
   }
   if (!r.error.empty()) {
     out.Raw(" error=\"");

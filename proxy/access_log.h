@@ -45,7 +45,7 @@ struct AccessRecord {
   int upstream_attempts = 0;
   uint16_t upstream_status = 0;
   std::string_view limit_policy;
-  LimitVerdict limit = LimitVerdict::kNone;
+  LimitOutcome limit = LimitOutcome::kNone;
   std::string_view error;        // what went wrong, in words; never a secret
 };
 

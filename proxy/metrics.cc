@@ -25,7 +25,7 @@ constexpr Words<static_cast<size_t>(Outcome::kCount)> kOutcomes = {
     "synthetic", "limited", "refused",     "error", "aborted"};
 constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {
     "hit", "miss", "rejected", "timeout", "error", "skipped"};
-constexpr Words<static_cast<size_t>(LimitVerdict::kCount)> kLimitVerdicts = {
+constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
     "none", "allowed", "refused", "no-key", "shadow", "local-share", "open", "closed"};
 constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
     "resolve",      "connect",       "connect-timeout", "tls",      "first-byte-timeout",
@@ -39,7 +39,7 @@ constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
-              !kLimitVerdicts.back().empty() && !kUpstreamErrors.back().empty() &&
+              !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
               !kBounds.back().empty());
 
 template <size_t N>
@@ -279,7 +279,7 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
 
 void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
   out.Counted("satchel_rate_limit_checks_total", "Rate limit checks, by verdict.", "verdict",
-              kLimitVerdicts, &M::limits);
+              kLimitOutcomes, &M::limits);
   out.Durations("satchel_rate_limit_check_seconds", "Time of a rate limit check.",
                 &M::limit_duration);
   out.Counted("satchel_bounds_hit_total", "Times something bounded was at its bound.", "bound",
@@ -335,8 +335,8 @@ std::string_view OutcomeWord(Outcome outcome) {
 std::string_view L2ResultWord(L2Result result) {
   return WordOf(kL2Results, static_cast<size_t>(result));
 }
-std::string_view LimitVerdictWord(LimitVerdict verdict) {
-  return WordOf(kLimitVerdicts, static_cast<size_t>(verdict));
+std::string_view LimitOutcomeWord(LimitOutcome outcome) {
+  return WordOf(kLimitOutcomes, static_cast<size_t>(outcome));
 }
 std::string_view UpstreamErrorWord(UpstreamError error) {
   return WordOf(kUpstreamErrors, static_cast<size_t>(error));

@@ -89,7 +89,7 @@ enum class L2Result : uint8_t {
 };
 std::string_view L2ResultWord(L2Result result);
 
-enum class LimitVerdict : uint8_t {
+enum class LimitOutcome : uint8_t {
   kNone,        // no limit applies
   kAllowed,
   kRefused,     // 429
@@ -100,7 +100,7 @@ enum class LimitVerdict : uint8_t {
   kClosed,      // refused unseen: Redis is away
   kCount
 };
-std::string_view LimitVerdictWord(LimitVerdict verdict);
+std::string_view LimitOutcomeWord(LimitOutcome outcome);
 
 enum class UpstreamError : uint8_t {
   kResolve,
@@ -210,7 +210,7 @@ struct alignas(64) WorkerMetrics {
   Counter redis_late_replies{0};
 
   // Rate limits.
-  Counters<LimitVerdict> limits{};
+  Counters<LimitOutcome> limits{};
   Histogram limit_duration;
 
   // Bounds.
