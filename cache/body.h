@@ -2,10 +2,11 @@
 
 #include <sys/uio.h>
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,6 +20,12 @@ class Body {
   using Segment = std::shared_ptr<const char[]>;
 
   Body() = default;
+  Body(const Body& other) { Assign(other); }
+  Body(Body&& other) noexcept;
+  Body& operator=(const Body& other);
+  Body& operator=(Body&& other) noexcept;
+  ~Body() = default;
+
   static Body Copy(std::string_view bytes);  // one segment
 
   void AppendSegment(Segment bytes, size_t size);
@@ -32,17 +39,31 @@ class Body {
 
   std::string ToString() const;  // tests and small bodies
 
-  // Memory held, allocator overhead not counted.
+  // Memory held outside the object, allocator overhead not counted.
   size_t MemoryUse() const;
 
  private:
+  friend class StoredResponse;
+
   struct Piece {
     Segment bytes;
     uint64_t start;
     uint64_t size;
   };
-  std::vector<Piece> pieces_;
-  uint64_t size_ = 0;
+  // What `holder_` points to. The bytes of an embedded body lie in the allocation of the
+  // StoredResponse that it is part of; a copy keeps that response alive.
+  enum class Kind : uint8_t { kBytes, kPieces, kEmbedded };
+
+  void Assign(const Body& other);
+  void Embed(const char* bytes, size_t size);  // StoredResponse only
+  const char* bytes() const { return static_cast<const char*>(holder_.get()); }
+  const std::vector<Piece>& pieces() const {
+    return *static_cast<const std::vector<Piece>*>(holder_.get());
+  }
+
+  std::shared_ptr<const void> holder_;
+  uint64_t size_ : 62 = 0;
+  Kind kind_ : 2 = Kind::kBytes;
 };
 
 }  // namespace satchel::cache

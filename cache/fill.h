@@ -18,8 +18,10 @@ namespace satchel::cache {
 class Fill;
 class Store;
 
-// Called from the writer's thread, never under a lock, when a reader that asked for it has
-// something new to see; at most once per FillReader::Arm(). It only posts a message.
+// Called from the writer's thread (a promotion: also from that of the heir that went), never under
+// a lock, when a reader that asked for it has something new to see; at most once per
+// FillReader::Arm(). It only posts a message. It may run while its reader is being destroyed on
+// another thread, so it holds weak references only.
 using Wake = std::function<void()>;
 
 enum class FillState : uint8_t {
@@ -34,7 +36,7 @@ enum class FillState : uint8_t {
 struct FillView {
   FillState state = FillState::kWaiting;
   StoredPtr head;                  // from kStreaming on
-  StoredPtr complete;              // at kComplete
+  StoredPtr complete;              // at kComplete, but null if the fill was a pass
   uint64_t available = 0;          // committed bytes of the body
   std::optional<uint64_t> length;  // of the body, if known in advance
   Reason reason = Reason::kNone;   // why released
@@ -102,7 +104,8 @@ class FillPermit {
   void Append(std::string_view bytes);
 
   // Bytes that the slowest reader has not consumed, counted only once the fill is a pass (else 0).
-  // The writer pauses above its high mark; `resume` is called once when it falls below `low`.
+  // The writer pauses above its high mark; `resume` is called once when it falls below `low`, from
+  // a reader's thread, or at once if it is below already.
   uint64_t Backlog() const;
   void NotifyBelow(uint64_t low, Wake resume);
 
@@ -110,7 +113,11 @@ class FillPermit {
   bool is_pass() const;
 
   // Conclusions; each ends the permit.
-  StoredPtr Finish();                           // the body is whole; stored unless purged meanwhile
+  //
+  // The body is whole; it is stored. Returns the response, also if this tier had no room for it.
+  // Null if it may not be kept: purged meanwhile, a pass, or not of the announced length (which
+  // fails the fill).
+  StoredPtr Finish();
   void CompleteWith(StoredPtr response, bool insert);  // from another tier, or refreshed by a 304
   void Release(Reason reason);                  // not to be shared: followers fetch for themselves
   void Fail(Error error);                       // before the head: one follower is promoted

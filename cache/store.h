@@ -36,7 +36,8 @@ class Store {
   enum class Role : uint8_t {
     kLeader,    // `permit`: fetch
     kFollower,  // `reader`: somebody fetches already
-    kAlone,     // fetch without sharing: remembered as uncacheable, coalescing off, or table full
+                // (with coalescing off everybody leads, and nobody is followed)
+    kAlone,     // fetch without sharing or storing: remembered as uncacheable, or no room
   };
   struct Begun {
     Role role = Role::kAlone;
@@ -45,7 +46,9 @@ class Store {
   };
 
   struct Stats {
-    size_t bytes = 0;
+    size_t bytes = 0;       // of stored and growing responses; never above capacity
+    size_t fill_bytes = 0;  // the growing responses' part of it; at most half of the capacity
+    size_t pass_bytes = 0;  // in transit through passes; not in `bytes`, bounded by their writers
     size_t capacity = 0;
     size_t objects = 0;
     size_t fills = 0;
@@ -78,6 +81,11 @@ class Store {
   // readers. Returns how many responses went.
   size_t Invalidate(const CacheKey& key);
   void Clear();
+
+  // Tells the store the time, about once a second; one caller is enough. Lets go of what expired
+  // (its lifetime, stale windows and a grace of a minute, with a validator eleven), a part at each
+  // call. Before the first call nothing counts as expired.
+  void Tick(Time now);
 
   Stats stats() const;
   const Options& options() const;

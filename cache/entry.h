@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cache/stored_response.h"
+
+namespace satchel::cache {
+
+// What a shard keeps beside a stored response: 40 bytes, and nothing of it is shared with other
+// entries, so that a hit writes to one line only. Guarded by the shard's mutex.
+struct Entry {
+  static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr uint32_t kNeverExpires = (1u << 24) - 1;
+  static constexpr size_t kChargeUnit = 16;
+  static constexpr uint8_t kMaxFrequency = 255;
+
+  StoredPtr response;      // null in a free slot
+  uint32_t hash = 0;       // low half of the key hash
+  uint32_t next = kNone;   // in the bucket's chain, or in the free list
+  uint32_t heap_at = kNone;
+  uint32_t charge = 0;     // in units of 16 bytes
+  float stamp = 0;         // inflation at the last use, above the queue's base
+  uint32_t expires : 24 = kNeverExpires;  // in units of 4 s since the store's first tick
+  uint32_t frequency : 8 = 0;
+
+  size_t charged_bytes() const { return size_t{charge} * kChargeUnit; }
+};
+static_assert(sizeof(Entry) == 40);
+
+// Entries by number, at addresses that never change. Not thread-safe.
+class EntrySlab {
+ public:
+  Entry& operator[](uint32_t id) { return blocks_[id / kBlock][id % kBlock]; }
+  const Entry& operator[](uint32_t id) const { return blocks_[id / kBlock][id % kBlock]; }
+
+  // Entry::kNone when all numbers are used up.
+  uint32_t Allocate();
+  void Free(uint32_t id);  // the response must be gone already
+
+  uint32_t size() const { return end_; }  // numbers handed out so far, free ones included
+
+ private:
+  static constexpr uint32_t kBlock = 128;
+  std::vector<std::unique_ptr<Entry[]>> blocks_;
+  uint32_t end_ = 0;
+  uint32_t free_ = Entry::kNone;
+};
+
+}  // namespace satchel::cache

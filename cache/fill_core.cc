@@ -1,0 +1,283 @@
+#include "cache/fill_core.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace satchel::cache {
+namespace {
+
+constexpr int kMaxPromotions = 2;
+
+}  // namespace
+
+Fill::Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spec,
+           std::string values, size_t vary_limit, bool joinable)
+    : store_(std::move(store)),
+      key_(key),
+      spec_(std::move(spec)),
+      values_(std::move(values)),
+      vary_limit_(vary_limit),
+      joinable_(joinable) {}
+
+Fill::~Fill() {
+  store_->UnreserveForFill(charged_ + kOverhead);
+  store_->pass_bytes.fetch_sub(pass_charged_, std::memory_order_relaxed);
+  store_->fills.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Fill::ChangedLocked(Wakeups& wakeups) {
+  ++version_;
+  for (const auto& slot : readers_) {
+    if (!slot->armed) continue;
+    slot->armed = false;
+    if (slot->wake) wakeups.push_back(slot);
+  }
+}
+
+void Fill::Run(Wakeups& wakeups) {
+  for (const auto& slot : wakeups) slot->wake();
+  wakeups.clear();
+}
+
+// ---- Who may read along
+
+bool Fill::CoversLocked(const CacheKey& key, const RequestHead& request,
+                        const Overrides& overrides) const {
+  if (pass_ || key.text() != key_.text()) return false;
+  if (state_ != FillState::kWaiting && state_ != FillState::kStreaming) return false;
+  const VarySpec& vary = head_ ? head_->vary() : spec_;
+  const std::string_view values = head_ ? head_->vary_values() : std::string_view(values_);
+  if (vary.star) return false;
+  return vary.empty() || VaryValues(vary, request, overrides) == values;
+}
+
+bool Fill::Covers(const CacheKey& key, const RequestHead& request,
+                  const Overrides& overrides) const {
+  const std::lock_guard lock(mutex_);
+  return CoversLocked(key, request, overrides);
+}
+
+std::shared_ptr<Fill::Slot> Fill::TryJoin(const CacheKey& key, const RequestHead& request,
+                                          const Overrides& overrides, Wake wake) {
+  const std::lock_guard lock(mutex_);
+  if (!joinable_ || readers_.size() >= kMaxReaders) return nullptr;
+  if (!CoversLocked(key, request, overrides)) return nullptr;
+  auto slot = std::make_shared<Slot>();
+  slot->wake = std::move(wake);
+  readers_.push_back(slot);
+  return slot;
+}
+
+std::shared_ptr<Fill::Slot> Fill::AddOwnReader(Wake wake, uint64_t& position) {
+  auto slot = std::make_shared<Slot>();
+  slot->wake = std::move(wake);
+  slot->own = true;
+  const std::lock_guard lock(mutex_);
+  position = slot->position = trimmed_;
+  readers_.push_back(slot);
+  return slot;
+}
+
+// ---- Conclusions
+
+void Fill::Publish(StoredPtr head, std::optional<uint64_t> length) {
+  const bool too_large = length.value_or(0) > MaxBody();
+  Wakeups wakeups;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ != FillState::kWaiting) return;
+    head_ = std::move(head);
+    length_ = length;
+    state_ = FillState::kStreaming;
+    ChangedLocked(wakeups);
+  }
+  if (too_large) BecomePass();
+  Run(wakeups);
+}
+
+void Fill::ConcludeLocked(FillState state, Wakeups& wakeups) {
+  state_ = state;
+  resume_ = nullptr;
+  if (readers_.empty()) DropSegmentsLocked();
+  ChangedLocked(wakeups);
+}
+
+void Fill::Conclude(FillState state) {
+  store_->Unlist(*this);
+  Wakeups wakeups;
+  {
+    const std::lock_guard lock(mutex_);
+    ConcludeLocked(state, wakeups);
+  }
+  Run(wakeups);
+}
+
+StoredPtr Fill::Finish() {
+  if (!head_ || (length_ && *length_ != committed_)) {
+    Fail({ErrorSource::kUpstream, "the body does not have the announced length"});
+    return nullptr;
+  }
+  if (pass_) {
+    Conclude(FillState::kComplete);
+    return nullptr;
+  }
+  // The copy that a small body becomes is reserved before it is made; a large one takes over what
+  // was reserved while it grew.
+  const uint64_t size = committed_;
+  size_t reserved = 0;
+  const bool copies = WouldCopy();
+  const size_t estimate = Store::Impl::EntryCharge(head_->charge() + size + 64);
+  if (copies && store_->Admits(estimate) && store_->Reserve(estimate, shard())) {
+    reserved = estimate;
+  }
+  StoredPtr complete = StoredResponse::WithBody(*head_, MakeBody(copies));
+  const size_t charge = Store::Impl::EntryCharge(complete->charge());
+  if (!copies) {
+    const std::lock_guard lock(mutex_);
+    reserved = std::exchange(charged_, 0);
+    store_->fill_bytes.fetch_sub(reserved, std::memory_order_relaxed);
+  }
+  const bool inserted = store_->Insert(key_, complete, charge, reserved, vary_limit_, this);
+  const bool purged = !inserted && IsDoomed();
+  Wakeups wakeups;
+  {
+    const std::lock_guard lock(mutex_);
+    complete_ = complete;
+    ConcludeLocked(FillState::kComplete, wakeups);
+  }
+  Run(wakeups);
+  return purged ? nullptr : complete;
+}
+
+bool Fill::IsDoomed() const {
+  const std::lock_guard lock(shard().mutex);
+  return doomed;
+}
+
+void Fill::CompleteWith(StoredPtr response, bool insert) {
+  if (insert) {
+    const size_t charge = Store::Impl::EntryCharge(response->charge());
+    store_->Insert(key_, response, charge, 0, vary_limit_, this);
+  } else {
+    store_->Unlist(*this);
+  }
+  Wakeups wakeups;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!head_) head_ = response;
+    complete_ = std::move(response);
+    ConcludeLocked(FillState::kComplete, wakeups);
+  }
+  Run(wakeups);
+}
+
+void Fill::Release(Reason reason) {
+  {
+    const std::lock_guard lock(mutex_);
+    reason_ = reason;
+  }
+  Conclude(FillState::kReleased);
+}
+
+void Fill::Fail(Error error) {
+  Wakeups wakeups;
+  {
+    Shard& home = shard();
+    const std::lock_guard shard_lock(home.mutex);
+    const std::lock_guard lock(mutex_);
+    error_ = std::move(error);
+    if (!head_ && promotions_ < kMaxPromotions && PromoteLocked(wakeups)) {
+      ++promotions_;
+    } else {
+      store_->UnlistLocked(home, *this);
+      ConcludeLocked(FillState::kFailed, wakeups);
+    }
+  }
+  Run(wakeups);
+}
+
+// The first reader that waits becomes the heir; readers of the failed leader itself get the error.
+// The others sleep on.
+bool Fill::PromoteLocked(Wakeups& wakeups) {
+  Slot* heir = nullptr;
+  for (const auto& slot : readers_) {
+    if (!slot->own && heir == nullptr) {
+      heir = slot.get();
+      heir->promoted = true;
+    } else if (slot->own) {
+      slot->dropped = true;
+    } else {
+      continue;
+    }
+    if (slot->armed && slot->wake) wakeups.push_back(slot);
+    slot->armed = false;
+  }
+  if (heir == nullptr) return false;
+  ++version_;
+  return true;
+}
+
+bool Fill::TakePermit(Slot& slot) {
+  const std::lock_guard lock(mutex_);
+  if (!slot.promoted) return false;
+  slot.promoted = false;
+  slot.own = true;
+  return true;
+}
+
+// ---- Readers
+
+FillView Fill::View(Slot& slot) const {
+  const std::lock_guard lock(mutex_);
+  slot.seen = version_;
+  FillView view;
+  view.state = state_;
+  if (slot.promoted) view.state = FillState::kPromoted;
+  if (slot.dropped) view.state = FillState::kFailed;
+  view.head = head_;
+  view.complete = complete_;
+  view.available = committed_;
+  view.length = length_;
+  view.reason = reason_;
+  if (view.state == FillState::kFailed) view.error = error_;
+  return view;
+}
+
+bool Fill::Arm(Slot& slot) const {
+  const std::lock_guard lock(mutex_);
+  if (slot.seen != version_) return false;
+  slot.armed = true;
+  return true;
+}
+
+void Fill::Leave(const std::shared_ptr<Slot>& slot) {
+  Wake resume;
+  bool was_heir = false;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase(readers_, slot);
+    slot->armed = false;
+    was_heir = slot->promoted;
+    if (pass_) {
+      TrimLocked();
+      resume = TakeResumeLocked();
+    }
+    const bool concluded = state_ != FillState::kWaiting && state_ != FillState::kStreaming;
+    if (concluded && readers_.empty()) DropSegmentsLocked();
+  }
+  if (resume) resume();
+  if (!was_heir) return;
+  Wakeups wakeups;
+  {
+    Shard& home = shard();
+    const std::lock_guard shard_lock(home.mutex);
+    const std::lock_guard lock(mutex_);
+    if (!PromoteLocked(wakeups)) {
+      store_->UnlistLocked(home, *this);
+      ConcludeLocked(FillState::kFailed, wakeups);
+    }
+  }
+  Run(wakeups);
+}
+
+}  // namespace satchel::cache

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/cache_key.h"
+#include "cache/entry.h"
+#include "cache/eviction.h"
+#include "cache/http/message.h"
+#include "cache/overrides.h"
+
+namespace satchel::cache {
+
+class Fill;
+
+// Responses taken out of a shard. They are let go of after its lock, and their bytes are given back
+// to the budget only then.
+struct Victims {
+  std::vector<StoredPtr> responses;
+  size_t bytes = 0;
+};
+
+// One part of the store: the responses and fills of the keys that hash to it. Everything but
+// published_head() wants `mutex` held.
+class Shard {
+ public:
+  Shard(const Inflation& inflation, double size_exponent);
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  std::mutex mutex;
+
+  // The response that the request selects: of several the one with the most recent Date (RFC 9111
+  // 4.1), and counts the use. `others` is set if the key has responses, but none for the request.
+  StoredPtr Find(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                 bool& others);
+  // The Vary of the response last used or stored under the key, null if there is none.
+  const VarySpec* KnownVary(const CacheKey& key) const;
+
+  // Adds a response, replacing the one with the same selecting fields; of more than `vary_limit`
+  // variants the least recently used goes. False if the table is full.
+  bool Insert(const CacheKey& key, StoredPtr response, size_t charge, uint32_t expires,
+              size_t vary_limit, Victims& victims);
+  size_t RemoveKey(const CacheKey& key, Victims& victims);
+  void RemoveAll(Victims& victims);
+
+  // Takes out the entry at the head of the queue, which must be up to date.
+  void EvictHead(Victims& victims);
+  // Looks at up to `budget` entries where the last call stopped and takes out those that expired
+  // before `now` (in units of Entry::expires). Returns how many it took.
+  size_t SweepExpired(uint32_t now, size_t budget, Victims& victims);
+
+  EvictionQueue& queue() { return queue_; }
+  size_t size() const { return queue_.size(); }
+  double published_head() const { return queue_.published_head(); }
+
+  // Growing responses that take readers or may insert, by key hash.
+  std::unordered_multimap<uint64_t, std::shared_ptr<Fill>> fills;
+
+ private:
+  uint32_t& Bucket(uint32_t hash) { return buckets_[hash & (buckets_.size() - 1)]; }
+  uint32_t FirstOf(uint32_t hash) const {
+    return buckets_.empty() ? Entry::kNone : buckets_[hash & (buckets_.size() - 1)];
+  }
+  bool Holds(const Entry& entry, const CacheKey& key) const {
+    return entry.hash == static_cast<uint32_t>(key.hash()) && entry.response->key() == key.text();
+  }
+  void Grow();
+  void Link(uint32_t id);
+  void Unlink(uint32_t id);
+  void TakeOut(uint32_t id, Victims& victims);  // unlinked, but still queued or just popped
+
+  EntrySlab slab_;
+  std::vector<uint32_t> buckets_;  // a power of two
+  EvictionQueue queue_;
+  uint32_t sweep_at_ = 0;
+};
+
+}  // namespace satchel::cache

@@ -1,0 +1,142 @@
+#include "cache/store.h"
+
+#include <utility>
+
+#include "cache/fill_core.h"
+#include "cache/store_impl.h"
+#include "cache/vary.h"
+
+namespace satchel::cache {
+
+Store::Store(Options options) : impl_(std::make_shared<Impl>(options)) {}
+
+// Fills still under way hold on to the shared part; they can no longer insert.
+Store::~Store() { impl_->Clear(); }
+
+Store::Found Store::Lookup(const CacheKey& key, const RequestHead& request,
+                           const Overrides& overrides) {
+  Found found;
+  Shard& shard = impl_->ShardOf(key.hash());
+  const std::lock_guard lock(shard.mutex);
+  found.response = shard.Find(key, request, overrides, found.other_variants);
+  return found;
+}
+
+// With the shard's lock held: is somebody fetching what the request asks for?
+static bool IsFetched(const Shard& shard, const CacheKey& key, const RequestHead& request,
+                      const Overrides& overrides) {
+  const auto [begin, end] = shard.fills.equal_range(key.hash());
+  for (auto at = begin; at != end; ++at) {
+    if (at->second->Covers(key, request, overrides)) return true;
+  }
+  return false;
+}
+
+// A fill that is not in the table yet, or null if the store cannot hold another one.
+static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, Shard& shard,
+                                     const CacheKey& key, const RequestHead& request,
+                                     const Overrides& overrides) {
+  if (impl->fills.fetch_add(1, std::memory_order_relaxed) >= impl->options.max_fills ||
+      !impl->ReserveForFill(Fill::kOverhead, shard)) {
+    impl->fills.fetch_sub(1, std::memory_order_relaxed);
+    return nullptr;
+  }
+  VarySpec spec;
+  {
+    const std::lock_guard lock(shard.mutex);
+    if (const VarySpec* known = shard.KnownVary(key)) spec = *known;
+  }
+  std::string values;
+  if (!spec.empty()) values = VaryValues(spec, request, overrides);
+  return std::make_shared<Fill>(impl, key, std::move(spec), std::move(values),
+                                overrides.vary_limit, overrides.coalesce);
+}
+
+Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
+                              const Overrides& overrides, Time now, Wake wake) {
+  Begun begun;
+  if (impl_->uncacheable.Contains(key, now)) return begun;
+  Shard& shard = impl_->ShardOf(key.hash());
+  std::shared_ptr<Fill> own;
+  // Once to look, and once more with a fill of our own at hand: somebody may have come between.
+  std::unique_lock lock(shard.mutex);
+  for (;;) {
+    if (overrides.coalesce) {
+      const auto [begin, end] = shard.fills.equal_range(key.hash());
+      for (auto at = begin; at != end; ++at) {
+        auto slot = at->second->TryJoin(key, request, overrides, wake);
+        if (slot == nullptr) continue;
+        begun.role = Role::kFollower;
+        begun.reader.fill_ = at->second;
+        begun.reader.slot_ = std::move(slot);
+        return begun;
+      }
+    }
+    if (own) {
+      own->listed = true;
+      shard.fills.emplace(key.hash(), own);
+      begun.role = Role::kLeader;
+      begun.permit.fill_ = std::move(own);
+      return begun;
+    }
+    lock.unlock();
+    own = NewFill(impl_, shard, key, request, overrides);
+    if (own == nullptr) return begun;
+    lock.lock();
+  }
+}
+
+FillPermit Store::TryLead(const CacheKey& key, const RequestHead& request,
+                          const Overrides& overrides) {
+  FillPermit permit;
+  Shard& shard = impl_->ShardOf(key.hash());
+  {
+    const std::lock_guard lock(shard.mutex);
+    if (IsFetched(shard, key, request, overrides)) return permit;
+  }
+  std::shared_ptr<Fill> own = NewFill(impl_, shard, key, request, overrides);
+  if (own == nullptr) return permit;
+  const std::lock_guard lock(shard.mutex);
+  if (IsFetched(shard, key, request, overrides)) return permit;
+  own->listed = true;
+  shard.fills.emplace(key.hash(), own);
+  permit.fill_ = std::move(own);
+  return permit;
+}
+
+void Store::RememberUncacheable(const CacheKey& key, Time now) {
+  impl_->uncacheable.Remember(key, now);
+}
+
+void Store::ForgetUncacheable(const CacheKey& key) { impl_->uncacheable.Forget(key); }
+
+void Store::Tick(Time now) { impl_->Tick(now); }
+
+size_t Store::Invalidate(const CacheKey& key) {
+  impl_->uncacheable.Forget(key);
+  return impl_->Invalidate(key);
+}
+
+void Store::Clear() { impl_->Clear(); }
+
+Store::Stats Store::stats() const {
+  const auto get = [](const auto& value) { return value.load(std::memory_order_relaxed); };
+  Stats stats;
+  stats.bytes = get(impl_->bytes);
+  stats.fill_bytes = get(impl_->fill_bytes);
+  stats.pass_bytes = get(impl_->pass_bytes);
+  stats.capacity = impl_->options.capacity;
+  stats.objects = get(impl_->objects);
+  stats.fills = get(impl_->fills);
+  stats.uncacheable = impl_->uncacheable.size();
+  stats.insertions = get(impl_->insertions);
+  stats.evictions = get(impl_->evictions);
+  stats.expirations = get(impl_->expirations);
+  stats.rejected_too_large = get(impl_->rejected_too_large);
+  stats.invalidations = get(impl_->invalidations);
+  return stats;
+}
+
+const Store::Options& Store::options() const { return impl_->options; }
+
+}  // namespace satchel::cache

@@ -1,0 +1,278 @@
+#include "cache/store_impl.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <utility>
+
+#include "cache/fill_core.h"
+
+namespace satchel::cache {
+namespace {
+
+// Entry, heap slot, bucket, sketch, and the slack of the vectors that hold them.
+constexpr size_t kEntryOverhead = sizeof(Entry) + 2 * 8 + 2 * 4 + 2 * 8;
+// Entries evicted under one hold of a shard's lock.
+constexpr size_t kBatch = 16;
+// Entries looked at for expiry before something is evicted, and per shard and tick.
+constexpr size_t kSweepBeforeEviction = 8;
+constexpr size_t kSweepPerTick = 8192;
+constexpr int64_t kExpiryUnit = 4000;  // milliseconds
+// What a response outlives its stale windows by: serving when the origin is gone (RFC 9111 4.2.4)
+// has a window that only the rule knows, and a validator is worth a fetch of the whole body.
+constexpr Millis kGrace = std::chrono::seconds(60);
+constexpr Millis kValidatorGrace = std::chrono::minutes(10);
+
+uint64_t NextRandom() {
+  thread_local uint64_t state = std::hash<const void*>()(&state) | 1;
+  state ^= state << 13;
+  state ^= state >> 7;
+  state ^= state << 17;
+  return state;
+}
+
+size_t ShardCount(size_t wanted) { return std::bit_ceil(std::clamp<size_t>(wanted, 1, 1024)); }
+
+}  // namespace
+
+Store::Impl::Impl(Options o)
+    : options(o), uncacheable(o.max_uncacheable, o.uncacheable_for) {
+  for (size_t i = 0; i < ShardCount(options.shards); ++i) {
+    shards.push_back(std::make_unique<Shard>(inflation, options.size_exponent));
+  }
+}
+
+size_t Store::Impl::EntryCharge(size_t charge) {
+  const size_t whole = charge + kEntryOverhead;
+  return (whole + Entry::kChargeUnit - 1) / Entry::kChargeUnit * Entry::kChargeUnit;
+}
+
+bool Store::Impl::Reserve(size_t wanted, Shard& own) {
+  if (wanted > options.capacity) return false;
+  size_t have = bytes.load(std::memory_order_relaxed);
+  for (;;) {
+    if (have + wanted <= options.capacity) {
+      if (bytes.compare_exchange_weak(have, have + wanted, std::memory_order_relaxed)) return true;
+      continue;
+    }
+    if (!EvictSome(have + wanted - options.capacity, own)) return false;
+    have = bytes.load(std::memory_order_relaxed);
+  }
+}
+
+bool Store::Impl::ReserveForFill(size_t wanted, Shard& own) {
+  const size_t before = fill_bytes.fetch_add(wanted, std::memory_order_relaxed);
+  if (before + wanted <= options.capacity / 2 && Reserve(wanted, own)) return true;
+  fill_bytes.fetch_sub(wanted, std::memory_order_relaxed);
+  return false;
+}
+
+void Store::Impl::UnreserveForFill(size_t amount) {
+  fill_bytes.fetch_sub(amount, std::memory_order_relaxed);
+  Unreserve(amount);
+}
+
+void Store::Impl::Discard(Victims& victims) {
+  objects.fetch_sub(victims.responses.size(), std::memory_order_relaxed);
+  victims.responses.clear();
+  Unreserve(victims.bytes);
+  victims.bytes = 0;
+}
+
+// Evicts until the head's priority exceeds `bound`, enough bytes went or the batch is full.
+size_t Store::Impl::EvictFrom(Shard& shard, double bound, size_t needed) {
+  Victims victims;
+  size_t evicted = 0;
+  size_t expired = 0;
+  {
+    const std::lock_guard lock(shard.mutex, std::adopt_lock);
+    const uint32_t units = NowUnits();
+    if (units > 0) expired = shard.SweepExpired(units, kSweepBeforeEviction, victims);
+    while (victims.bytes < needed && evicted < kBatch && shard.size() > 0) {
+      const double head = shard.queue().RefreshHead();
+      if (head > bound) break;
+      inflation.Raise(head);
+      shard.EvictHead(victims);
+      ++evicted;
+    }
+  }
+  expirations.fetch_add(expired, std::memory_order_relaxed);
+  evictions.fetch_add(evicted, std::memory_order_relaxed);
+  Discard(victims);
+  return expired + evicted;
+}
+
+// The lowest head of three shards goes: the caller's own and two at random. That comes close to
+// the order of one queue without ever holding two locks. False if no shard holds anything.
+bool Store::Impl::EvictSome(size_t needed, Shard& own) {
+  constexpr double kNothing = std::numeric_limits<double>::infinity();
+  Shard* candidates[3] = {&own, &own, &own};
+  if (shards.size() > 1) {
+    candidates[1] = shards[NextRandom() & (shards.size() - 1)].get();
+    candidates[2] = shards[NextRandom() & (shards.size() - 1)].get();
+  }
+  // Heads on view may be too low, hence the second and third look. A busy shard is left alone.
+  for (int look = 0; look < 4; ++look) {
+    Shard* lowest = nullptr;
+    double first = kNothing;
+    double second = kNothing;
+    for (Shard* shard : candidates) {
+      if (shard == nullptr || shard == lowest) continue;
+      const double head = shard->published_head();
+      if (head < first) {
+        second = first;
+        first = head;
+        lowest = shard;
+      } else {
+        second = std::min(second, head);
+      }
+    }
+    if (lowest == nullptr) break;
+    if (lowest == &own) {
+      lowest->mutex.lock();
+    } else if (!lowest->mutex.try_lock()) {
+      std::replace(std::begin(candidates), std::end(candidates), lowest,
+                   static_cast<Shard*>(nullptr));
+      continue;
+    }
+    if (look == 3) second = kNothing;
+    if (EvictFrom(*lowest, second, needed) > 0) return true;
+  }
+  for (const auto& shard : shards) {
+    if (shard->published_head() == kNothing) continue;
+    shard->mutex.lock();
+    if (EvictFrom(*shard, kNothing, needed) > 0) return true;
+  }
+  return false;
+}
+
+bool Store::Impl::Insert(const CacheKey& key, StoredPtr response, size_t charge, size_t reserved,
+                         size_t vary_limit, Fill* fill) {
+  Shard& shard = ShardOf(key.hash());
+  bool admitted = Admits(charge);
+  if (!admitted) rejected_too_large.fetch_add(1, std::memory_order_relaxed);
+  if (admitted && charge > reserved) {
+    admitted = Reserve(charge - reserved, shard);
+    if (admitted) reserved = charge;
+  }
+  const uint32_t expires = ExpiryUnits(response->facts());
+  Victims victims;
+  bool inserted = false;
+  {
+    const std::lock_guard lock(shard.mutex);
+    if (fill != nullptr) {
+      if (fill->doomed) admitted = false;
+      UnlistLocked(shard, *fill);
+    }
+    inserted = admitted && shard.Insert(key, std::move(response), charge, expires, vary_limit,
+                                        victims);
+    if (inserted) objects.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (inserted) {
+    insertions.fetch_add(1, std::memory_order_relaxed);
+    reserved -= charge;
+  }
+  Unreserve(reserved);
+  Discard(victims);
+  return inserted;
+}
+
+void Store::Impl::UnlistLocked(Shard& shard, Fill& fill) {
+  if (!fill.listed) return;
+  fill.listed = false;
+  const auto [begin, end] = shard.fills.equal_range(fill.key().hash());
+  for (auto at = begin; at != end; ++at) {
+    if (at->second.get() == &fill) {
+      shard.fills.erase(at);
+      return;
+    }
+  }
+}
+
+void Store::Impl::Unlist(Fill& fill) {
+  Shard& shard = ShardOf(fill.key().hash());
+  const std::lock_guard lock(shard.mutex);
+  UnlistLocked(shard, fill);
+}
+
+size_t Store::Impl::Invalidate(const CacheKey& key) {
+  Shard& shard = ShardOf(key.hash());
+  Victims victims;
+  std::vector<std::shared_ptr<Fill>> doomed;  // let go of after the lock
+  {
+    const std::lock_guard lock(shard.mutex);
+    shard.RemoveKey(key, victims);
+    const auto [begin, end] = shard.fills.equal_range(key.hash());
+    for (auto at = begin; at != end;) {
+      if (at->second->key().text() != key.text()) {
+        ++at;
+        continue;
+      }
+      at->second->doomed = true;
+      at->second->listed = false;
+      doomed.push_back(std::move(at->second));
+      at = shard.fills.erase(at);
+    }
+  }
+  const size_t removed = victims.responses.size();
+  invalidations.fetch_add(removed, std::memory_order_relaxed);
+  Discard(victims);
+  return removed;
+}
+
+void Store::Impl::Clear() {
+  for (const auto& shard : shards) {
+    Victims victims;
+    std::unordered_multimap<uint64_t, std::shared_ptr<Fill>> doomed;
+    {
+      const std::lock_guard lock(shard->mutex);
+      shard->RemoveAll(victims);
+      for (const auto& [hash, fill] : shard->fills) {
+        fill->doomed = true;
+        fill->listed = false;
+      }
+      doomed.swap(shard->fills);
+    }
+    invalidations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
+    Discard(victims);
+  }
+  uncacheable.Clear();
+}
+
+uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {
+  const int64_t start = epoch.load(std::memory_order_relaxed);
+  if (start == 0) return Entry::kNeverExpires;
+  Millis grace = std::max({facts.stale_while_revalidate, facts.stale_if_error, kGrace});
+  if (facts.has_etag || facts.has_last_modified) grace += kValidatorGrace;
+  const Millis left = facts.lifetime - facts.initial_age + grace;
+  const int64_t end = facts.received.time_since_epoch().count() + left.count() - start;
+  const int64_t units = end / kExpiryUnit + 1;
+  return static_cast<uint32_t>(std::clamp<int64_t>(units, 0, Entry::kNeverExpires));
+}
+
+uint32_t Store::Impl::NowUnits() const {
+  const int64_t start = epoch.load(std::memory_order_relaxed);
+  const int64_t passed = now.load(std::memory_order_relaxed) - start;
+  if (start == 0 || passed < 0) return 0;
+  return static_cast<uint32_t>(std::min<int64_t>(passed / kExpiryUnit, Entry::kNeverExpires));
+}
+
+void Store::Impl::Tick(Time time) {
+  const int64_t millis = std::max<int64_t>(time.time_since_epoch().count(), 1);
+  int64_t none = 0;
+  epoch.compare_exchange_strong(none, millis, std::memory_order_relaxed);
+  now.store(millis, std::memory_order_relaxed);
+  const uint32_t units = NowUnits();
+  for (const auto& shard : shards) {
+    Victims victims;
+    {
+      const std::unique_lock lock(shard->mutex, std::try_to_lock);
+      if (!lock.owns_lock()) continue;
+      shard->SweepExpired(units, kSweepPerTick, victims);
+    }
+    expirations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
+    Discard(victims);
+  }
+}
+
+}  // namespace satchel::cache
