@@ -95,7 +95,7 @@ expect "and come with it" "$status" 200
 # Every metric the dashboard and the alerts ask for is there under that name.
 cp "$work/.body" "$work/metrics.txt"
 missing=''
-for metric in $(grep -ohE 'satchel_[a-z0-9_]+' "$here/monitoring/dashboard.json" "$here/monitoring/alerts.yaml" | sort -u); do
+for metric in $(grep -ohE '\<(satchel|process)_[a-z0-9_]+' "$here/monitoring/dashboard.json" "$here/monitoring/alerts.yaml" | sort -u); do
   grep -qE "^${metric}[ {]" "$work/metrics.txt" || missing+=" $metric"
 done
 expect "all metrics of the dashboard and the alerts exist" "${missing# }" ""

@@ -342,7 +342,7 @@ title "Numbers for Prometheus"
 shown curl -s "http://$admin/metrics"
 request "http://$admin/metrics"
 must "the admin listener answers" "$status" 200
-lines=$(grep -E '^satchel_(requests_total|store_bytes|store_entries|ratelimit_requests_total)' "$state/body" || true)
+lines=$(grep -E '^(satchel_requests_total|satchel_l1_(bytes|objects)|satchel_fills_followed_total|satchel_rate_limit_checks_total|satchel_upstream_requests_total)[{ ]' "$state/body" | grep -v ' 0$' || true)
 printf '%s\n' "$lines" | head -n 12 | sed "s/^/     $dim/; s/\$/$plain/"
 must "hits are counted" "$lines" '*satchel_requests_total{*hit*} [1-9]*'
 

@@ -6,8 +6,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 check_file "$here/rules.yaml"
 read -r port1 port2 port3 < <(free_ports 3)
 web=127.0.0.1:$port1 admin=127.0.0.1:$port2 shop=127.0.0.1:$port3
-cp "$here/rules.yaml" "$work/rules.yaml"
-start satchel env LISTEN="$web" ADMIN="$admin" APP="$shop" "$SATCHEL" run -c "$work/rules.yaml"
+mkdir -p "$work/rules/..1"
+cp "$here/rules.yaml" "$work/rules/..1/rules.yaml"
+ln -s ..1 "$work/rules/..data"
+ln -s ..data/rules.yaml "$work/rules/rules.yaml"
+start satchel env LISTEN="$web" ADMIN="$admin" APP="$shop" "$SATCHEL" run -c "$work/rules/rules.yaml"
 satchel=$pid
 wait_for "http://$admin/readyz"
 ok "it is ready before the app runs, as a native sidecar must be"
@@ -29,21 +32,29 @@ ask "http://$web/healthz"
 ask "http://$web/healthz"
 expect "the probe path is never a hit" "$status $(header cache-status)" "200 *fwd=*"
 
-# A broken file keeps the last good one running; a good one takes over. The cache survives both.
-loaded() { curl -sS "http://$admin/metrics" | grep -c "^satchel_config_reload_success $1\$" || true; }
-wait_loaded() {
+# New rules arrive as Kubernetes brings them: a new folder, and a link that is swapped. A broken file
+# keeps the last good one running; a good one takes over. The cache survives both.
+metric() { curl -sS "http://$admin/metrics" | sed -n "s/^$1 //p"; }
+wait_metric() { # wait_metric NAME VALUE WHAT
   local end=$((SECONDS + 10))
-  until [ "$(loaded "$1")" = 1 ] || [ $SECONDS -ge $end ]; do sleep 0.05; done
-  expect "$2" "$(loaded "$1")" 1
+  until [ "$(metric "$1")" = "$2" ] || [ $SECONDS -ge $end ]; do sleep 0.05; done
+  expect "$3" "$(metric "$1")" "$2"
 }
-sed 's/cache: false/cachee: false/' "$here/rules.yaml" >"$work/rules.yaml"
-kill -HUP "$satchel"
-wait_loaded 0 "SIGHUP with a mistake in the file: the metric says so"
+bring() { # bring NAME SED-EXPRESSION
+  mkdir "$work/rules/$1"
+  sed "$2" "$here/rules.yaml" >"$work/rules/$1/rules.yaml"
+  ln -s "$1" "$work/rules/..new"
+  mv -T "$work/rules/..new" "$work/rules/..data"
+}
+bring ..2 's/cache: false/cachee: false/'
+wait_metric satchel_config_last_reload_successful 0 "new rules with a mistake: the metric says so"
 ask "http://$web/api/books/1"
 expect "and it goes on serving" "$status $(header cache-status)" "200 *hit*"
-cp "$here/rules.yaml" "$work/rules.yaml"
+bring ..3 's/sie: 10m/sie: 20m/'
+wait_metric satchel_config_last_reload_successful 1 "the mistake mended: loaded"
+generation=$(metric satchel_config_generation)
 kill -HUP "$satchel"
-wait_loaded 1 "SIGHUP with the mistake mended: loaded"
+wait_metric satchel_config_generation $((generation + 1)) "SIGHUP reads the file again"
 ask "http://$web/api/books/1"
 expect "the cache is still warm" "$status $(header cache-status)" "200 *hit*"
 
