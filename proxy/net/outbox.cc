@@ -1,0 +1,80 @@
+#include "proxy/net/outbox.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+namespace satchel::net {
+
+IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
+                      std::shared_ptr<const void> hold) {
+  size_t written = 0;
+  if (size_ == 0) {
+    const IoResult result = stream.Write(pieces);
+    if (result.status == IoStatus::kError) return IoStatus::kError;
+    written = result.bytes;
+  }
+  size_t left = 0;
+  for (const iovec& piece : pieces) left += piece.iov_len;
+  left -= written;
+  if (left == 0) return IoStatus::kOk;
+  if (!hold) {
+    // One copy of everything that is left.
+    std::shared_ptr<char[]> copy(new char[left]);
+    size_t at = 0;
+    for (const iovec& piece : pieces) {
+      const size_t skip = std::min(written, piece.iov_len);
+      written -= skip;
+      memcpy(copy.get() + at, static_cast<const char*>(piece.iov_base) + skip,
+             piece.iov_len - skip);
+      at += piece.iov_len - skip;
+    }
+    const char* data = copy.get();
+    pieces_.push_back({std::move(copy), data, left});
+  } else {
+    for (const iovec& piece : pieces) {
+      const size_t skip = std::min(written, piece.iov_len);
+      written -= skip;
+      if (piece.iov_len == skip) continue;
+      pieces_.push_back({hold, static_cast<const char*>(piece.iov_base) + skip,
+                         piece.iov_len - skip});
+    }
+  }
+  size_ += left;
+  return IoStatus::kAgain;
+}
+
+IoStatus Outbox::Flush(Stream& stream) {
+  while (size_ > 0) {
+    iovec batch[64];
+    size_t count = 0;
+    for (size_t i = first_; i < pieces_.size() && count < std::size(batch); ++i) {
+      batch[count++] = {const_cast<char*>(pieces_[i].data), pieces_[i].size};
+    }
+    const IoResult result = stream.Write({batch, count});
+    if (result.status != IoStatus::kOk) return result.status;
+    size_ -= result.bytes;
+    for (size_t left = result.bytes; left > 0;) {
+      Piece& first = pieces_[first_];
+      const size_t n = std::min(first.size, left);
+      first.data += n;
+      first.size -= n;
+      left -= n;
+      if (first.size == 0) {
+        first.hold.reset();
+        ++first_;
+      }
+    }
+    if (result.bytes == 0) return IoStatus::kAgain;
+  }
+  Clear();
+  return IoStatus::kOk;
+}
+
+void Outbox::Clear() {
+  pieces_ = {};
+  first_ = 0;
+  size_ = 0;
+}
+
+}  // namespace satchel::net

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "proxy/net/stream.h"
+
+namespace satchel::net {
+
+// Output that the socket has not taken yet. Empty on the fast path: bytes go straight to the
+// socket, and only what it refuses is kept, by reference where the caller can keep it alive.
+// Bounded by its callers: they stop producing while size() is not 0.
+class Outbox {
+ public:
+  // Writes what it can at once if nothing is queued, and queues the rest. `hold` keeps the bytes
+  // alive; without it the rest is copied. kOk: all written; kAgain: some is queued; kError: gone.
+  IoStatus Send(Stream& stream, std::span<const iovec> pieces, std::shared_ptr<const void> hold);
+
+  IoStatus Flush(Stream& stream);
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  void Clear();
+
+ private:
+  struct Piece {
+    std::shared_ptr<const void> hold;
+    const char* data;
+    size_t size;
+  };
+  // A vector and not a deque: an empty one holds no memory, and most connections are idle.
+  std::vector<Piece> pieces_;
+  size_t first_ = 0;  // of pieces_, not yet written
+  size_t size_ = 0;
+};
+
+inline iovec Slice(std::string_view text) {
+  return {const_cast<char*>(text.data()), text.size()};
+}
+
+}  // namespace satchel::net

@@ -1,0 +1,164 @@
+#include "proxy/net/stream.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace satchel::net {
+
+Stream::Stream(Stream&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)),
+      wants_write_(other.wants_write_),
+      ssl_(std::exchange(other.ssl_, nullptr)) {}
+
+Stream& Stream::operator=(Stream&& other) noexcept {
+  if (this != &other) {
+    Close();
+    fd_ = std::exchange(other.fd_, -1);
+    ssl_ = std::exchange(other.ssl_, nullptr);
+    wants_write_ = other.wants_write_;
+  }
+  return *this;
+}
+
+IoStatus Stream::TlsStatus(int result) {
+  const int error = SSL_get_error(ssl_, result);
+  wants_write_ = error == SSL_ERROR_WANT_WRITE;
+  switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      return IoStatus::kAgain;
+    case SSL_ERROR_ZERO_RETURN:
+      return IoStatus::kEof;
+    default:
+      ERR_clear_error();
+      return IoStatus::kError;
+  }
+}
+
+IoStatus Stream::Handshake(bool as_client) {
+  ERR_clear_error();
+  const int result = as_client ? SSL_connect(ssl_) : SSL_accept(ssl_);
+  return result == 1 ? IoStatus::kOk : TlsStatus(result);
+}
+
+IoResult Stream::Read(char* into, size_t size) {
+  if (ssl_ != nullptr) {
+    ERR_clear_error();
+    size_t got = 0;
+    const int result = SSL_read_ex(ssl_, into, size, &got);
+    if (result == 1) return {IoStatus::kOk, got};
+    return {TlsStatus(result), 0};
+  }
+  for (;;) {
+    const ssize_t n = recv(fd_, into, size, 0);
+    if (n > 0) return {IoStatus::kOk, static_cast<size_t>(n)};
+    if (n == 0) return {IoStatus::kEof, 0};
+    if (errno == EINTR) continue;
+    wants_write_ = false;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kAgain, 0};
+    return {IoStatus::kError, 0};
+  }
+}
+
+IoResult Stream::Write(std::span<const iovec> pieces) {
+  if (ssl_ == nullptr) {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces.data());
+    message.msg_iovlen = pieces.size();
+    for (;;) {
+      const ssize_t n = sendmsg(fd_, &message, MSG_NOSIGNAL);
+      if (n >= 0) return {IoStatus::kOk, static_cast<size_t>(n)};
+      if (errno == EINTR) continue;
+      wants_write_ = true;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kAgain, 0};
+      return {IoStatus::kError, 0};
+    }
+  }
+  // One TLS record holds at most 16 KiB: small pieces are gathered into one record instead of
+  // paying a record each; a large body is written from where it lies.
+  constexpr size_t kRecord = 16 * 1024;
+  char record[kRecord];
+  size_t total = 0;
+  size_t at = 0;
+  size_t offset = 0;
+  while (at < pieces.size()) {
+    if (pieces[at].iov_len == offset) {
+      ++at;
+      offset = 0;
+      continue;
+    }
+    const char* data = static_cast<const char*>(pieces[at].iov_base) + offset;
+    size_t size = std::min(pieces[at].iov_len - offset, kRecord);
+    if (size < kRecord && at + 1 < pieces.size()) {
+      size_t filled = 0;
+      size_t from = at;
+      size_t skip = offset;
+      while (from < pieces.size() && filled < kRecord) {
+        const size_t n = std::min(pieces[from].iov_len - skip, kRecord - filled);
+        memcpy(record + filled, static_cast<const char*>(pieces[from].iov_base) + skip, n);
+        filled += n;
+        ++from;
+        skip = 0;
+      }
+      data = record;
+      size = filled;
+    }
+    ERR_clear_error();
+    size_t written = 0;
+    const int result = SSL_write_ex(ssl_, data, size, &written);
+    if (result != 1) {
+      const IoStatus status = TlsStatus(result);
+      if (total > 0 && status == IoStatus::kAgain) return {IoStatus::kOk, total};
+      return {status, total};
+    }
+    total += written;
+    for (size_t left = written; left > 0;) {
+      const size_t n = std::min(pieces[at].iov_len - offset, left);
+      offset += n;
+      left -= n;
+      if (offset == pieces[at].iov_len) {
+        ++at;
+        offset = 0;
+      }
+    }
+  }
+  return {IoStatus::kOk, total};
+}
+
+bool Stream::HasPending() const { return ssl_ != nullptr && SSL_pending(ssl_) > 0; }
+
+void Stream::ShutdownWrite() {
+  if (ssl_ != nullptr) {
+    ERR_clear_error();
+    SSL_shutdown(ssl_);
+  }
+  shutdown(fd_, SHUT_WR);
+}
+
+void Stream::ResetOnClose() {
+  const linger reset{1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  if (ssl_ != nullptr) SSL_set_quiet_shutdown(ssl_, 1);
+}
+
+void Stream::Close() {
+  if (ssl_ != nullptr) {
+    ERR_clear_error();
+    if (SSL_is_init_finished(ssl_)) SSL_shutdown(ssl_);
+    SSL_free(ssl_);
+    ssl_ = nullptr;
+  }
+  if (fd_ >= 0) {
+    close(fd_);
+    fd_ = -1;
+  }
+}
+
+}  // namespace satchel::net
