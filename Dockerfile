@@ -27,7 +27,8 @@ FROM ${BASE} AS debian
 COPY deploy/install-packages.sh /tmp/install-packages.sh
 RUN /tmp/install-packages.sh --runtime \
  && apt-get clean && rm -rf /var/lib/apt/lists/* /tmp/install-packages.sh \
- && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satchel \
+ && groupadd --gid 10001 satchel \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin satchel \
  && mkdir -p /etc/satchel
 COPY --from=build /out/usr/bin/satchel /usr/bin/satchel
 RUN satchel --version
