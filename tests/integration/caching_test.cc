@@ -366,7 +366,7 @@ TEST_F(CachingTest, ManyVariantsStayBounded) {
   });
   Start();
   for (int i = 0; i < 100; ++i) Get("/", {{"X-V", std::to_string(i)}});
-  EXPECT_LE(satchel->ReadMetrics().Sum("satchel_store_entries"), 17);
+  EXPECT_LE(satchel->ReadMetrics().Sum("satchel_l1_objects"), 17);
   EXPECT_TRUE(CacheStatus(Get("/", {{"X-V", "99"}})).hit());
   EXPECT_FALSE(CacheStatus(Get("/", {{"X-V", "0"}})).hit());
 }
@@ -411,8 +411,8 @@ TEST_F(CachingTest, TheStoreStaysWithinItsBound) {
     ASSERT_EQ(client.Get("/" + std::to_string(i)).status, 200);
     if (i % 20 != 0) continue;
     Metrics metrics = satchel->ReadMetrics();
-    EXPECT_LE(metrics.Sum("satchel_store_bytes"), 4 * 1024 * 1024);
-    EXPECT_GT(metrics.Sum("satchel_store_bytes"), 0);
+    EXPECT_LE(metrics.Sum("satchel_l1_bytes"), 4 * 1024 * 1024);
+    EXPECT_GT(metrics.Sum("satchel_l1_bytes"), 0);
   }
   EXPECT_TRUE(CacheStatus(client.Get("/299")).hit());
   EXPECT_FALSE(CacheStatus(client.Get("/0")).hit());

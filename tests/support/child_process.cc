@@ -74,7 +74,12 @@ ChildProcess::ChildProcess(const std::vector<std::string>& argv,
   err_pipe_.Reset(err[0]);
   stop_.Reset(::eventfd(0, EFD_CLOEXEC));
   exited_.Reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
-  out_reader_ = std::thread([this] { Collect(out_pipe_.get(), &out_); });
+  out_reader_ = std::thread([this, output] {
+    if (output == Output::kHeldBack) {
+      WaitFor(exited_.get(), POLLIN, Deadline::In(std::chrono::hours(1)), stop_.get());
+    }
+    Collect(out_pipe_.get(), &out_);
+  });
   err_reader_ = std::thread([this] { Collect(err_pipe_.get(), &err_); });
 }
 

@@ -38,10 +38,13 @@ void ReplaceFile(const std::string& path, const std::string& text);
 
 class ChildProcess {
  public:
+  // kHeldBack: nobody reads its stdout before it has ended.
+  enum class Output { kRead, kHeldBack };
+
   // Starts argv[0] with the given additions to the environment ("NAME=value").
   explicit ChildProcess(const std::vector<std::string>& argv,
                         const std::vector<std::string>& environment = {},
-                        const std::string& folder = "");
+                        const std::string& folder = "", Output output = Output::kRead);
   // Kills what still runs.
   ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
