@@ -20,6 +20,9 @@ expect "the app was asked once" "$(origin_calls 'GET /api/books/7')" 1
 ask "http://$web/api/books/7" -H "If-None-Match: $etag"
 expect "a client that has it gets 304" "$status" 304
 
+ask "http://$web/api/books/7" -H 'Cache-Control: no-cache' -H 'Pragma: no-cache'
+expect "a browser's reload is still a hit" "$status $(header cache-status)" "200 *hit*"
+
 ask "http://$web/api/books/7" -H 'Accept-Language: de'
 expect "another language is another variant" "$status $(header content-language)" "200 de"
 ask "http://$web/api/books/7" -H 'Accept-Language: de'
