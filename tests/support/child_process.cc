@@ -43,7 +43,8 @@ void ReplaceFile(const std::string& path, const std::string& text) {
 }
 
 ChildProcess::ChildProcess(const std::vector<std::string>& argv,
-                           const std::vector<std::string>& environment, const std::string& folder) {
+                           const std::vector<std::string>& environment, const std::string& folder,
+                           Output output) {
   int out[2];
   int err[2];
   if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0) return;
