@@ -7,7 +7,42 @@
 
 namespace satchel::proxy {
 
+using cache::ErrorSource;
+using cache::Fail;
 using cache::Result;
+
+namespace {
+
+Result<void> LoadTls(const rules::Config& config, Snapshot* snapshot) {
+  for (const rules::Listener& listener : config.listeners) {
+    auto& slot = snapshot->listener_tls.emplace_back();
+    if (!listener.tls) continue;
+    std::vector<net::ServerTls::CertificateFiles> files;
+    for (const auto& certificate : listener.tls->certificates) {
+      files.push_back({certificate.cert, certificate.key});
+    }
+    auto loaded =
+        net::ServerTls::Load(files, listener.tls->min_version == rules::TlsVersion::kTls13);
+    if (!loaded) {
+      return Fail(ErrorSource::kInternal,
+                  "listener " + listener.name + ": " + loaded.error().message);
+    }
+    slot = std::move(*loaded);
+  }
+  for (const rules::Upstream& upstream : config.upstreams) {
+    auto& slot = snapshot->upstream_tls.emplace_back();
+    if (!upstream.tls) continue;
+    auto loaded = net::ClientTls::Load(upstream.tls->ca, upstream.tls->sni, upstream.tls->verify);
+    if (!loaded) {
+      return Fail(ErrorSource::kInternal,
+                  "upstream " + upstream.name + ": " + loaded.error().message);
+    }
+    slot = std::move(*loaded);
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
   auto snapshot = std::make_shared<Snapshot>();
@@ -15,6 +50,9 @@ Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
   auto rules = rules::RuleSet::Build(config.rules, config.rate_limits);
   if (!rules) return std::unexpected(std::move(rules.error()));
   snapshot->rules = std::move(*rules);
+  if (auto loaded = LoadTls(config, snapshot.get()); !loaded) {
+    return std::unexpected(std::move(loaded.error()));
+  }
 
   switch (config.log.access) {
     case rules::AccessLog::kJson:

@@ -3,9 +3,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "cache/base/result.h"
 #include "proxy/access_log.h"
+#include "proxy/net/tls.h"
 #include "rules/config.h"
 #include "rules/rule_set.h"
 
@@ -18,6 +20,8 @@ struct Snapshot {
   rules::Config config;
   rules::RuleSet rules;     // of config.rules and config.rate_limits
   AccessLogOptions access_log;
+  std::vector<std::shared_ptr<net::ServerTls>> listener_tls;  // as config.listeners; null: plain
+  std::vector<std::shared_ptr<net::ClientTls>> upstream_tls;  // as config.upstreams; null: plain
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;
