@@ -19,27 +19,43 @@
 
 namespace satchel::redis {
 
+// True for the Error of a call whose deadline passed.
+bool IsDeadline(const cache::Error& error);
+
 // One Redis server as one worker sees it: a connection that comes back by itself, a breaker for
 // all uses, the offset of the server's clock, and scripts. Owner thread only, counters excepted.
+//
+//   resolving -> connecting -> greeting (AUTH, SELECT, scripts, TIME) -> ready
+//        ^---------- backoff with jitter <---- any failure -----------------'
+//
+// Calls are taken while connecting, greeting and ready, if the breaker is closed. The breaker
+// opens after failures in a row, whatever they were (deadline, lost connection, failed connect, a
+// server that says it cannot serve), and closes when a PING of ours or a new connection's
+// greeting is answered.
 class Client {
  public:
   struct Options {
-    std::string host;  // name or IP literal; "unix:/path" for a unix socket
+    std::string host{};  // name or IP literal; "unix:/path" for a unix socket
     uint16_t port = 6379;
-    std::string user;  // empty: AUTH with the password alone
-    std::string password;
+    std::string user{};  // empty: AUTH with the password alone
+    std::string password{};
     uint32_t database = 0;
-    std::string name = "satchel";     // CLIENT SETNAME
-    int64_t connect_timeout_ms = 250;  // resolve, connect and greet
-    net::Breaker::Options breaker;
-    net::Backoff::Options backoff;
-    Connection::Limits limits;
+    std::string name = "satchel";      // CLIENT SETNAME
+    int64_t connect_timeout_ms = 250;  // resolve, connect and greet; also of a probe
+    net::Breaker::Options breaker{};
+    net::Backoff::Options backoff{};
+    Connection::Limits limits{};
     int64_t clock_interval_ms = 60'000;  // between two readings of the server's clock
     static Options From(const rules::L2Config& config);
   };
 
-  enum class Event : uint8_t { kConnected, kDisconnected, kConnectFailed, kBreakerOpened,
-                               kBreakerClosed };
+  enum class Event : uint8_t {
+    kConnected,
+    kDisconnected,
+    kConnectFailed,  // told once for equal failures in a row
+    kBreakerOpened,
+    kBreakerClosed,
+  };
   // For the log. `detail` says why; it holds no secret.
   using OnEvent = std::function<void(Event event, std::string_view detail)>;
 
@@ -47,10 +63,10 @@ class Client {
     net::Counter calls;
     net::Counter errors;           // of any kind, deadline misses included
     net::Counter deadline_misses;
-    net::Counter rejected;         // not even sent: breaker open, not connected, queue full
+    net::Counter rejected;         // not even queued: breaker open, not connected, queue full
     net::Counter late_replies;     // came after their deadline and were dropped
     net::Counter connects;
-    net::Counter disconnects;
+    net::Counter disconnects;      // of a ready connection
     net::Counter script_reloads;   // NOSCRIPT seen
     net::Counter bytes_in;
     net::Counter bytes_out;
@@ -65,8 +81,8 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Scripts are loaded at each connect; add them before Start(). The script must outlive us.
-  void AddScript(const Script& script);
+  // Scripts are loaded at each connect; add them before Start(). They must outlive the client.
+  void AddScript(const Script& script) { scripts_.push_back(&script); }
   void Start();
 
   // Sends at the end of the loop turn, together with everything else of the turn. `done` runs
@@ -76,35 +92,43 @@ class Client {
   [[nodiscard]] PendingReply Call(Command command, int64_t deadline_ms, Connection::Done done);
   [[nodiscard]] PendingReply CallScript(const Script& script, ScriptArguments arguments,
                                         int64_t deadline_ms, Connection::Done done);
-  // Without an answer; false if it was not even queued.
-  bool Send(Command command, int64_t deadline_ms);
-  bool SendScript(const Script& script, ScriptArguments arguments, int64_t deadline_ms);
+  // The same without a handle. False: not even queued, and `done` (may be empty) never runs.
+  bool Send(Command command, int64_t deadline_ms, Connection::Done done = {});
+  bool SendScript(const Script& script, ScriptArguments arguments, int64_t deadline_ms,
+                  Connection::Done done = {});
 
   // False: a call would fail at once.
   bool available() const;
+  bool ready() const { return connection_ != nullptr && connection_->open(); }
   // Grows by one with each connection: what was known of the server may no longer hold.
   uint64_t generation() const { return generation_; }
-  // Server time minus the system clock, microseconds; 0 until first measured.
+  // Server time minus the system clock in microseconds; 0 until first measured.
   int64_t clock_offset_us() const { return clock_offset_us_; }
-  bool clock_known() const { return clock_known_; }
 
   const Counters& counters() const { return counters_; }
 
  private:
   void Connect();
-  void Open(std::vector<net::Address> addresses);
+  void OpenNext();
   void Greet();
+  void SendGreeting(Command command, Connection::Done done);
   void OnReady();
-  void OnClosed(std::string reason);
-  void Reconnect();
+  void OnClosed(const std::string& reason);
+  void ConnectFailed(const std::string& reason);
+  void OnOutcome(const CallState& call, const Reply* reply);
+  void OnDeadline(CallState& call);
   void Failed();
   void Succeeded();
   void Probe();
   void ReadClock();
   void OnClock(int64_t sent_us, const Reply& reply);
-  bool Refused(const Connection::Done* done);
-  std::shared_ptr<CallState> MakeCall(int64_t deadline_ms, Connection::Done done);
-  void Tell(Event event, std::string_view detail);
+  std::shared_ptr<CallState> MakeCall(Connection::Done done);
+  bool Admit();
+  bool SubmitScript(const Script& script, ScriptArguments arguments,
+                    const std::shared_ptr<CallState>& call, int64_t deadline_ms);
+  bool Submit(Command command, const std::shared_ptr<CallState>& call, int64_t deadline_ms);
+  PendingReply Handle(bool sent, std::shared_ptr<CallState> call);
+  void Tell(Event event, std::string_view detail) const;
 
   net::EventLoop& loop_;
   net::Resolver& resolver_;
@@ -115,16 +139,17 @@ class Client {
   net::Backoff backoff_;
   std::vector<const Script*> scripts_;
   std::unique_ptr<net::Resolver::Pending> resolving_;
+  std::vector<net::Address> candidates_;  // still to be tried in this attempt, last first
   std::unique_ptr<Connection> connection_;
+  Connection::Totals totals_;  // of earlier connections
   net::Timer connect_timer_;
   net::Timer reconnect_timer_;
   net::Timer probe_timer_;
   net::Timer clock_timer_;
-  std::vector<PendingReply> own_calls_;
+  std::string last_failure_;  // told last
+  uint64_t attempts_ = 0;
   uint64_t generation_ = 0;
   int64_t clock_offset_us_ = 0;
-  bool clock_known_ = false;
-  bool started_ = false;
 };
 
 }  // namespace satchel::redis

@@ -43,16 +43,17 @@ class PendingReply {
 class Connection {
  public:
   struct Limits {
-    size_t max_calls = 1024;             // waiting for a reply, late ones included
-    size_t max_unsent = 32 << 20;        // bytes
-    int64_t stall_ms = 1000;             // without a byte; five times as long in any case
-    ReplyReader::Limits reply;
+    size_t max_calls = 1024;       // waiting for a reply, late ones included
+    size_t max_unsent = 32 << 20;  // bytes
+    int64_t stall_ms = 1000;       // without a byte; five times as long in any case
+    ReplyReader::Limits reply{};
   };
   using Done = std::function<void(cache::Result<Reply>)>;
   struct Hooks {
-    std::function<void()> on_connected;              // the stream stands; nothing was sent yet
+    std::function<void()> on_connected;  // the stream stands; nothing was sent yet
+    // May delete the connection, by EventLoop::DeleteLater().
     std::function<void(std::string reason)> on_closed;
-    // Called for each reply that answers somebody or came late, before the caller's function.
+    // Each reply, and each call lost with the connection (null), before the caller's function runs.
     std::function<void(const CallState&, const Reply*)> on_outcome;
   };
   struct Totals {
@@ -63,14 +64,16 @@ class Connection {
 
   // Starts to connect. Hooks run later, never from here.
   Connection(net::EventLoop& loop, const net::Address& address, Limits limits, Hooks hooks);
+  // Cancels what waits: no function runs any more.
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Calls are held back until Open(), except those sent with `greeting`.
-  enum class Kind : uint8_t { kCall, kGreeting };
-  // False: a queue is full, or closed; `call` was not taken.
-  bool Send(Command command, std::shared_ptr<CallState> call, Kind kind = Kind::kCall);
+  // False: closed, or a queue is full; then `call` was not taken. Held back until Open().
+  bool Send(Command command, std::shared_ptr<CallState> call);
+  // Goes out as soon as the stream stands: AUTH and the like.
+  bool SendGreeting(Command command, std::shared_ptr<CallState> call);
+  // Lets the calls held back go, but for those that were cancelled or came too late meanwhile.
   void Open();
   bool open() const { return open_; }
 
@@ -78,7 +81,7 @@ class Connection {
   void Close(std::string reason);
   bool closed() const { return closed_; }
 
-  size_t waiting() const { return queue_.size(); }
+  size_t waiting() const { return queue_.size() + held_.size(); }
   size_t unsent() const { return unsent_; }
   const Totals& totals() const { return totals_; }
 
@@ -87,18 +90,26 @@ class Connection {
     std::shared_ptr<CallState> call;
     int64_t since_ms;
   };
+  struct Held {
+    Command command;
+    std::shared_ptr<CallState> call;
+  };
+
   void OnIo(short what);
   void OnConnected();
   void ReadSome();
-  void Flush();
-  void ScheduleFlush();
   void OnReply(Reply reply);
-  void WatchStall();
+  bool Fits(const Command& command) const;
+  void Enqueue(Command command, std::shared_ptr<CallState> call);
+  void ScheduleFlush();
+  void Flush();
+  void Written(size_t bytes);
+  void FailAll(const std::string& reason);
   void OnStallTimer();
 
   net::EventLoop& loop_;
   const Limits limits_;
-  Hooks hooks_;
+  const Hooks hooks_;
   int fd_ = -1;
   bool connected_ = false;
   bool open_ = false;
@@ -108,28 +119,27 @@ class Connection {
   net::Timer stall_timer_;
   int64_t last_read_ms_ = 0;
   ReplyReader reader_;
-  std::deque<Slot> queue_;               // sent or to be sent, in the order of the replies
-  std::deque<Slot> held_;                // calls before Open()
-  std::vector<std::string> out_;         // to be written
-  std::vector<std::string> held_out_;
-  size_t out_offset_ = 0;                // written of out_[out_index_]
-  size_t out_index_ = 0;
-  size_t unsent_ = 0;
+  std::deque<Slot> queue_;  // on their way, in the order of the replies
+  std::deque<Held> held_;   // before Open()
+  std::vector<std::string> out_;
+  size_t out_index_ = 0;   // first string of out_ that is not all written
+  size_t out_offset_ = 0;  // written of it
+  size_t unsent_ = 0;      // bytes in out_ and held_
   Totals totals_;
-  std::shared_ptr<Connection*> self_;    // null inside once gone: for work put off
+  std::shared_ptr<Connection*> self_;  // null inside once gone: for work put off
 };
 
 // What is known of one call. Shared by its handle and its place in the queue.
 struct CallState {
-  Connection::Done done;  // empty: answered, cancelled, or nobody wants to know
+  Connection::Done done;  // empty: answered or cancelled
   net::Timer deadline;
   int64_t started_ns = 0;
-  bool late = false;      // the deadline passed first
+  bool late = false;  // the deadline passed first
   // For a script: what EVAL needs if the server does not know it.
   const Script* script = nullptr;
-  std::unique_ptr<ScriptArguments> arguments;
+  ScriptArguments arguments;
 
-  // Answers the caller, at most once.
+  // Answers the caller, at most once. May delete this.
   void Finish(cache::Result<Reply> result);
 };
 

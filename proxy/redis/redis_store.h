@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "cache/remote_store.h"
 #include "proxy/net/counter.h"
@@ -15,25 +16,27 @@
 namespace satchel::redis {
 
 // The shared tier in one Redis. Keys, records and failures are described in README.md. One object
-// per worker, on the worker's client and thread; the client must outlive it.
+// per worker, on the worker's client and thread; the client must outlive it, and must be started
+// after the store was made (the store adds its script).
 class RedisStore final : public cache::RemoteStore {
  public:
   struct Options {
     std::string prefix = "satchel";
-    int64_t deadline_ms = 20;      // of a lookup, both steps of a Vary lookup included
+    int64_t deadline_ms = 20;  // of a lookup, both steps of a Vary lookup included
     int64_t put_deadline_ms = 1000;
-    uint64_t max_object = 8 << 20;  // a longer body is neither written nor accepted
-    std::optional<uint64_t> compress_min;
+    uint64_t max_object = 8 << 20;         // a longer body is neither written nor accepted
+    std::optional<uint64_t> compress_min{};  // absent: never compressed
     static Options From(const rules::L2Config& config);
   };
   struct Counters {
     net::Counter hits;
-    net::Counter misses;
-    net::Counter errors;           // broken connection, error reply, breaker: taken as a miss
+    net::Counter misses;           // an answer, and not a hit; bad records included
+    net::Counter errors;           // no answer: lost connection, error reply, breaker, deadline
     net::Counter deadline_misses;  // also in errors
-    net::Counter bad_records;      // checksum, version, key text: taken as a miss
+    net::Counter bad_records;      // checksum, version, another key's text, too large
     net::Counter puts;
-    net::Counter puts_dropped;  // too large, queue full, breaker open, failed
+    net::Counter puts_dropped;  // too large, not worth it, queue full, breaker open
+    net::Counter puts_failed;   // sent, and refused or not answered
     net::Counter removes;
     net::Counter bytes_read;     // of records
     net::Counter bytes_written;  // of records
@@ -48,19 +51,23 @@ class RedisStore final : public cache::RemoteStore {
   void Remove(const cache::CacheKey& key, std::function<void(bool confirmed)> done) override;
   bool available() const override;
 
-  const Counters& counters() const { return counters_; }
+  const Counters& counters() const { return *counters_; }
+
+  // "<prefix>:<format>:{<22 characters>}"
+  std::string PlainKey(std::string_view key_text) const;
 
  private:
   class LookupCall;
 
-  std::string PlainKey(std::string_view key_text) const;
-  cache::Time RedisNow() const;
-
+  // Shared with completions that may run after the store is gone.
+  const std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
   net::EventLoop& loop_;
   Client& client_;
   const Options options_;
-  Counters counters_;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);  // for completions that may outlive us
 };
+
+// How long a response is worth keeping for others, from `now` on: what is left of its freshness,
+// the longer of its stale windows, and ten seconds for a conditional request. Zero: not at all.
+cache::Millis RemoteLifetime(const cache::ResponseFacts& facts, cache::Time now);
 
 }  // namespace satchel::redis

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <expected>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -119,7 +118,8 @@ class ReplyReader {
 
   const Limits limits_;
   redisReader* reader_;
-  size_t bytes_ = 0;     // used by the reply being built
+  Reply root_;           // being built
+  size_t bytes_ = 0;     // used by it
   size_t elements_ = 0;
   std::string error_;
 };
