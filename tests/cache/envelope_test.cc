@@ -1,0 +1,262 @@
+#include "cache/envelope.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/cache/memory_support.h"
+
+namespace satchel::cache {
+namespace {
+
+using testing::At;
+using testing::PartsOf;
+using testing::Pattern;
+using testing::Response;
+
+constexpr std::string_view kKey = "http://origin.test/";
+
+std::string Seal(const StoredPtr& response, const SealOptions& options = {}) {
+  return SealRecord(*response, options).value_or("");
+}
+
+// The reason why a record is a miss, or "opened".
+std::string WhyNot(std::string_view record, std::string_view key = kKey,
+                   const OpenOptions& options = {}) {
+  const Result<StoredPtr> opened = OpenRecord(record, key, options);
+  return opened ? "opened" : opened.error().message;
+}
+
+StoredPtr RichResponse() {
+  StoredResponse::Parts parts = PartsOf({.date = 5, .lifetime = 300, .body = Pattern(700)});
+  parts.fields.Add("ETag", "\"tag\"");
+  parts.vary.names = {"accept", "accept-language"};
+  parts.vary_values = std::string("accept\0text/html", 16);
+  parts.tags = {"product-1", "shop"};
+  parts.facts.status = 206;
+  parts.facts.initial_age = Millis(1234);
+  parts.facts.stale_while_revalidate = Millis(30'000);
+  parts.facts.stale_if_error = std::chrono::hours(24 * 365);
+  parts.facts.stored_because = Reason::kExplicitLifetime;
+  parts.facts.has_etag = parts.facts.strong_etag = parts.facts.has_vary = true;
+  parts.facts.partial = true;
+  parts.partial_range = {10, 709};
+  parts.complete_length = 5000;
+  parts.reason = "Partial Content";
+  return StoredResponse::Make(std::move(parts));
+}
+
+TEST(EnvelopeTest, AResponseComesBackAsItWas) {
+  const StoredPtr in = RichResponse();
+  const std::string record = Seal(in);
+  ASSERT_EQ(KindOf(record), RecordKind::kResponse);
+  const Result<StoredPtr> opened = OpenRecord(record, kKey);
+  ASSERT_TRUE(opened) << opened.error().message;
+  const StoredResponse& out = **opened;
+  EXPECT_EQ(out.key(), in->key());
+  EXPECT_EQ(out.header_block(), in->header_block());
+  EXPECT_EQ(out.body().ToString(), in->body().ToString());
+  EXPECT_EQ(out.vary(), in->vary());
+  EXPECT_EQ(out.vary_values(), in->vary_values());
+  EXPECT_EQ(out.tags(), in->tags());
+  EXPECT_EQ(out.partial_range().first, 10u);
+  EXPECT_EQ(out.partial_range().last, 709u);
+  EXPECT_EQ(out.complete_length(), 5000u);
+  const ResponseFacts& a = out.facts();
+  const ResponseFacts& b = in->facts();
+  EXPECT_EQ(a.received, b.received);
+  EXPECT_EQ(a.date, b.date);
+  EXPECT_EQ(a.initial_age, b.initial_age);
+  EXPECT_EQ(a.lifetime, b.lifetime);
+  EXPECT_EQ(a.stale_while_revalidate, b.stale_while_revalidate);
+  EXPECT_EQ(a.stale_if_error, b.stale_if_error);
+  EXPECT_EQ(a.status, 206);
+  EXPECT_EQ(a.stored_because, Reason::kExplicitLifetime);
+  EXPECT_TRUE(a.has_etag && a.strong_etag && a.has_vary && a.partial);
+  EXPECT_FALSE(a.no_cache || a.must_revalidate || a.immutable || a.stale_by_purge);
+}
+
+TEST(EnvelopeTest, EveryFactHasItsOwnBit) {
+  for (int i = 0; i < 12; ++i) {
+    StoredResponse::Parts parts = PartsOf({.body = "x"});
+    ResponseFacts& f = parts.facts;
+    f.no_cache = i == 0;
+    f.must_revalidate = i == 1;
+    f.swr_granted = i == 2;
+    f.sie_granted = i == 3;
+    f.immutable = i == 4;
+    f.has_etag = i == 5;
+    f.strong_etag = i == 6;
+    f.has_last_modified = i == 7;
+    f.has_vary = i == 8;
+    f.partial = i == 9;
+    f.has_unstored_fields = i == 10;
+    f.stale_by_purge = i == 11;
+    const Result<StoredPtr> opened = OpenRecord(Seal(StoredResponse::Make(parts)), kKey);
+    ASSERT_TRUE(opened);
+    const ResponseFacts& g = (*opened)->facts();
+    const bool bits[] = {g.no_cache,    g.must_revalidate, g.swr_granted,
+                         g.sie_granted, g.immutable,       g.has_etag,
+                         g.strong_etag, g.has_last_modified, g.has_vary,
+                         g.partial,     g.has_unstored_fields, g.stale_by_purge};
+    for (int k = 0; k < 12; ++k) EXPECT_EQ(bits[k], k == i) << i << " " << k;
+  }
+}
+
+TEST(EnvelopeTest, EveryFlippedBitIsAMiss) {
+  std::string record = Seal(RichResponse());
+  for (size_t bit = 0; bit < record.size() * 8; ++bit) {
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+    ASSERT_FALSE(OpenRecord(record, kKey)) << "bit " << bit;
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+  }
+  EXPECT_EQ(WhyNot(record), "opened");
+}
+
+TEST(EnvelopeTest, EveryTruncationAndEveryTrailingByteIsAMiss) {
+  const std::string record = Seal(RichResponse());
+  for (size_t size = 0; size < record.size(); ++size) {
+    ASSERT_FALSE(OpenRecord(std::string_view(record).substr(0, size), kKey)) << size;
+  }
+  EXPECT_EQ(WhyNot(record + '\0'), "size");
+  EXPECT_EQ(WhyNot(record + record), "size");
+}
+
+TEST(EnvelopeTest, ARecordOfAnotherKeyIsAMiss) {
+  const std::string record = Seal(RichResponse());
+  EXPECT_EQ(WhyNot(record, "http://origin.test/other"), "another key");
+  EXPECT_EQ(WhyNot(record, "http://origin.test"), "another key");
+  EXPECT_EQ(WhyNot(record, ""), "another key");
+}
+
+TEST(EnvelopeTest, TimesAreShiftedToTheSharedClockAndBack) {
+  const StoredPtr in = Response({.date = 100, .body = "x"});
+  const std::string record = Seal(in, {.clock_offset = Millis(2500)});
+  const auto opened = OpenRecord(record, kKey, {.clock_offset = Millis(-500)});
+  ASSERT_TRUE(opened);
+  EXPECT_EQ((*opened)->facts().received, At(103));
+  EXPECT_EQ((*opened)->facts().date, At(100));  // the origin's word, nobody's clock
+}
+
+TEST(EnvelopeTest, LongDurationsRoundTowardsCaution) {
+  StoredResponse::Parts parts = PartsOf({.body = "x"});
+  parts.facts.lifetime = Millis(40LL * 86'400'000 + 1);
+  parts.facts.initial_age = Millis(40LL * 86'400'000 + 1);
+  const auto opened = OpenRecord(Seal(StoredResponse::Make(parts)), kKey);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ((*opened)->facts().lifetime, Millis(40LL * 86'400'000));
+  EXPECT_EQ((*opened)->facts().initial_age, Millis(40LL * 86'400'000 + 1000));
+}
+
+std::string Json(size_t size) {
+  std::string body;
+  for (int i = 0; body.size() < size; ++i) {
+    body += "{\"id\":" + std::to_string(i * 7919) + ",\"name\":\"item\",\"stock\":true},";
+  }
+  body.resize(size);
+  return body;
+}
+
+StoredPtr Typed(std::string_view type, std::string body, std::string_view encoding = "") {
+  StoredResponse::Parts parts = PartsOf({.body = std::move(body)});
+  parts.fields.Set("Content-Type", type);
+  if (!encoding.empty()) parts.fields.Add("Content-Encoding", encoding);
+  return StoredResponse::Make(std::move(parts));
+}
+
+TEST(EnvelopeTest, TextIsCompressedAndComesBack) {
+  for (const size_t size : {1024u, 5000u, 200'000u}) {
+    const StoredPtr in = Typed("Application/JSON; charset=utf-8", Json(size));
+    const std::string record = Seal(in);
+    EXPECT_LT(record.size(), size * 7 / 10) << size;
+    const auto opened = OpenRecord(record, kKey);
+    ASSERT_TRUE(opened);
+    EXPECT_EQ((*opened)->body().ToString(), in->body().ToString());
+    EXPECT_EQ((*opened)->header_block(), in->header_block());
+  }
+}
+
+TEST(EnvelopeTest, WhatWouldNotPayIsNotCompressed) {
+  const std::string json = Json(5000);
+  EXPECT_GT(Seal(Typed("application/json", Json(1000))).size(), 1000u);  // below the threshold
+  EXPECT_GT(Seal(Typed("image/jpeg", json)).size(), 5000u);              // not a text
+  EXPECT_GT(Seal(Typed("application/json", json, "gzip")).size(), 5000u);
+  EXPECT_GT(Seal(Typed("text/plain", Pattern(5000))).size(), 5000u);     // saves less than a fifth
+  EXPECT_GT(Seal(Typed("text/plain", json), {.compress_up_to = 4000}).size(), 5000u);
+  EXPECT_LT(Seal(Typed("text/plain", Json(600)), {.compress_from = 512}).size(), 600u);
+}
+
+TEST(EnvelopeTest, EveryFlippedBitOfACompressedRecordIsAMiss) {
+  std::string record = Seal(Typed("text/plain", Json(2000)));
+  for (size_t bit = 0; bit < record.size() * 8; ++bit) {
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+    ASSERT_FALSE(OpenRecord(record, kKey)) << "bit " << bit;
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+  }
+}
+
+TEST(EnvelopeTest, ABodyBeyondTheLimitIsNotEvenUnpacked) {
+  const std::string record = Seal(Typed("text/plain", std::string(100'000, 'a')));
+  EXPECT_LT(record.size(), 1000u);
+  EXPECT_EQ(WhyNot(record, kKey, {.max_body = 99'999}), "body too large");
+  EXPECT_EQ(WhyNot(record, kKey, {.max_body = 100'000}), "opened");
+}
+
+TEST(EnvelopeTest, AHeadWithoutItsBodyIsNotSealed) {
+  EXPECT_FALSE(SealRecord(*testing::Head()));
+}
+
+TEST(EnvelopeTest, ManySegmentsAreWrittenInOrder) {
+  StoredResponse::Parts parts = PartsOf({});
+  std::string all;
+  for (unsigned i = 0; i < 50; ++i) {
+    const std::string piece = Pattern(1000 + i, i);
+    const Body copy = Body::Copy(piece);
+    iovec view;
+    ASSERT_EQ(copy.Gather(0, copy.size(), {&view, 1}), 1u);
+    parts.body.AppendSegment(
+        Body::Segment(std::make_shared<Body>(copy), static_cast<const char*>(view.iov_base)),
+        piece.size());
+    all += piece;
+  }
+  const auto opened = OpenRecord(Seal(StoredResponse::Make(std::move(parts))), kKey);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ((*opened)->body().ToString(), all);
+}
+
+TEST(EnvelopeTest, AMarkerTellsTheNamesOfVary) {
+  VarySpec vary;
+  vary.names = {"accept-encoding", "accept-language"};
+  const std::string record = SealVaryMarker(kKey, vary);
+  EXPECT_EQ(KindOf(record), RecordKind::kVaryMarker);
+  const Result<VarySpec> opened = OpenVaryMarker(record, kKey);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(*opened, vary);
+  EXPECT_FALSE(OpenVaryMarker(record, "another"));
+}
+
+TEST(EnvelopeTest, MarkersAndResponsesAreNotMistakenForEachOther) {
+  VarySpec vary;
+  vary.names = {"accept"};
+  EXPECT_EQ(WhyNot(SealVaryMarker(kKey, vary)), "a marker, not a response");
+  EXPECT_FALSE(OpenVaryMarker(Seal(RichResponse()), kKey));
+}
+
+TEST(EnvelopeTest, EveryFlippedBitOfAMarkerIsAMiss) {
+  VarySpec vary;
+  vary.names = {"accept"};
+  std::string record = SealVaryMarker(kKey, vary);
+  for (size_t bit = 0; bit < record.size() * 8; ++bit) {
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+    ASSERT_FALSE(OpenVaryMarker(record, kKey)) << "bit " << bit;
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
+  }
+}
+
+TEST(EnvelopeTest, ForeignBytesAreOfNoKind) {
+  EXPECT_EQ(KindOf(""), RecordKind::kUnknown);
+  EXPECT_EQ(KindOf(std::string(64, '\0')), RecordKind::kUnknown);
+  EXPECT_EQ(KindOf(Pattern(500)), RecordKind::kUnknown);
+  EXPECT_EQ(WhyNot(Pattern(500)), "not a record");
+}
+
+}  // namespace
+}  // namespace satchel::cache
