@@ -1,0 +1,246 @@
+#include "proxy/cli.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "proxy/admin_client.h"
+#include "proxy/config_source.h"
+#include "proxy/server.h"
+#include "rules/config_parser.h"
+
+namespace satchel::proxy {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int kUsage = 2;
+constexpr std::chrono::milliseconds kAdminPatience{3000};
+
+constexpr char kExamples[] = R"(Examples:
+  A shared cache before an app, with nothing but defaults:
+    satchel run --listen :8080 --upstream 127.0.0.1:3000
+  The same, sharing its cache and its rate limits through Redis:
+    satchel run --listen :8080 --upstream 127.0.0.1:3000 --redis redis://127.0.0.1:6379/0
+  With a file of rules, checked first:
+    satchel check rules.yaml && satchel run -c rules.yaml
+  Is it ready (exit code 0), and what does it do?
+    satchel healthcheck && satchel status
+)";
+
+constexpr char kRunNotes[] = R"(Signals:
+  TERM, INT  shut down: stop being ready, finish what is under way, end with 0; again: at once
+  HUP        read the configuration again (a change of the files does the same)
+  USR1       open the access log's file anew, after it was moved away
+)";
+
+void PutLine(FILE* to, const std::string& line) { std::fprintf(to, "%s\n", line.c_str()); }
+
+// How to reach a running program: given, from its file, or the default.
+struct AdminOptions {
+  std::string address;
+  std::string config_file;
+  std::string token;
+
+  void AddTo(CLI::App* command) {
+    command->add_option("--admin", address, "Admin address [127.0.0.1:9901]");
+    command->add_option("-c,--config", config_file,
+                        "Take the admin address and token from this file");
+    command->add_option("--token", token, "Admin token")->envname("SATCHEL_ADMIN_TOKEN");
+  }
+
+  cache::Result<AdminAnswer> Ask(std::string_view method, std::string_view path) const {
+    rules::AdminConfig admin = rules::DefaultConfig().admin;
+    if (!config_file.empty()) {
+      RunOptions options;
+      options.config_file = config_file;
+      LoadedConfig loaded = LoadConfig(options);
+      if (!loaded.config) {
+        return cache::Fail(cache::ErrorSource::kInternal, loaded.errors.front());
+      }
+      admin = loaded.config->admin;
+    }
+    if (!address.empty()) admin.address = rules::ParseListenAddress(address);
+    if (!admin.address) {
+      return cache::Fail(cache::ErrorSource::kInternal,
+                         address.empty() ? "the admin listener is off in " + config_file
+                                         : "--admin: \"" + address + "\" is not an address");
+    }
+    return AskAdmin(*admin.address, method, path, token.empty() ? admin.token : token,
+                    kAdminPatience);
+  }
+};
+
+int RunHealthcheck(const AdminOptions& admin, bool live) {
+  const auto answer = admin.Ask("GET", live ? "/healthz" : "/readyz");
+  if (!answer) {
+    PutLine(stderr, answer.error().message);
+    return 1;
+  }
+  std::fputs(answer->body.c_str(), answer->status == 200 ? stdout : stderr);
+  return answer->status == 200 ? 0 : 1;
+}
+
+int RunAsk(const AdminOptions& admin, std::string_view method, std::string_view path) {
+  const auto answer = admin.Ask(method, path);
+  if (!answer) {
+    PutLine(stderr, answer.error().message);
+    return 1;
+  }
+  const bool ok = answer->status >= 200 && answer->status < 300;
+  std::fputs(answer->body.c_str(), ok ? stdout : stderr);
+  return ok ? 0 : 1;
+}
+
+ordered_json ToJson(const std::vector<rules::Diagnostic>& list) {
+  ordered_json json = ordered_json::array();
+  for (const rules::Diagnostic& one : list) {
+    json.push_back({{"file", one.file},
+                    {"line", one.line},
+                    {"column", one.column},
+                    {"path", one.path},
+                    {"what", one.what}});
+  }
+  return json;
+}
+
+struct CheckOptions {
+  std::string file;
+  bool json = false;
+};
+
+int RunCheck(const CheckOptions& options) {
+  constexpr int kFine = 0;
+  constexpr int kErrors = 1;
+  constexpr int kUnreadable = 2;
+  const FileLoader loader;
+  const auto text = loader.ReadFile(options.file, rules::kMaxConfigBytes);
+  if (!text) {
+    PutLine(stderr, options.file + ": " + text.error().message);
+    return kUnreadable;
+  }
+  rules::ParseResult parsed = rules::ParseConfig(*text, options.file, loader);
+  if (parsed.config && parsed.errors.empty()) {
+    // What only the compiled form shows: patterns, certificates and keys.
+    const auto snapshot = BuildSnapshot(*parsed.config, 1);
+    if (!snapshot) {
+      rules::Diagnostic diagnostic;
+      diagnostic.file = options.file;
+      diagnostic.what = snapshot.error().message;
+      parsed.errors.push_back(std::move(diagnostic));
+    }
+  }
+  const bool fine = parsed.config.has_value() && parsed.errors.empty();
+  if (options.json) {
+    const ordered_json json = {{"ok", fine},
+                               {"errors", ToJson(parsed.errors)},
+                               {"warnings", ToJson(parsed.warnings)}};
+    PutLine(stdout, json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+    return fine ? kFine : kErrors;
+  }
+  for (const auto& error : parsed.errors) PutLine(stderr, "error: " + error.ToString());
+  for (const auto& warning : parsed.warnings) PutLine(stderr, "warning: " + warning.ToString());
+  if (fine) {
+    PutLine(stdout, options.file + ": fine, " + std::to_string(parsed.config->rules.size()) +
+                        " rule(s), " + std::to_string(parsed.warnings.size()) + " warning(s)");
+  } else {
+    PutLine(stderr, options.file + ": " + std::to_string(parsed.errors.size()) + " error(s)");
+  }
+  return fine ? kFine : kErrors;
+}
+
+void AddRun(CLI::App* command, RunOptions* options, std::string* log_level) {
+  command->add_option("-c,--config", options->config_file, "The rule file");
+  command
+      ->add_option("-l,--listen", options->listen,
+                   "Address to listen on, may be repeated [:8080]; without a file only")
+      ->allow_extra_args(false);
+  command->add_option("-u,--upstream", options->upstream,
+                      "The app: host:port or unix:/path; without a file only");
+  command->add_option("-r,--redis", options->redis,
+                      "Shared cache: redis://host:port/db; without a file only");
+  command->add_option("--admin", options->admin, "Admin address, or off [127.0.0.1:9901]");
+  command->add_option("--workers", options->workers, "Worker threads [the CPUs, at most 4]")
+      ->check(CLI::Range(1u, 256u));
+  command->add_option("--log-level", *log_level, "[info]")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  command->footer(kRunNotes);
+}
+
+int Run(RunOptions options, const std::string& log_level) {
+  static const std::map<std::string, rules::LogLevel> kLevels = {
+      {"trace", rules::LogLevel::kTrace},
+      {"debug", rules::LogLevel::kDebug},
+      {"info", rules::LogLevel::kInfo},
+      {"warn", rules::LogLevel::kWarn},
+      {"error", rules::LogLevel::kError}};
+  const bool fileless =
+      !options.listen.empty() || !options.upstream.empty() || !options.redis.empty();
+  if (!options.config_file.empty() && fileless) {
+    PutLine(stderr,
+            "satchel run: --listen, --upstream and --redis stand for a file; with -c write them "
+            "into the file");
+    return kUsage;
+  }
+  if (options.config_file.empty() && options.upstream.empty()) {
+    PutLine(stderr, "satchel run: needs -c FILE, or --upstream HOST:PORT\n\n" +
+                        std::string(kExamples));
+    return kUsage;
+  }
+  if (const auto level = kLevels.find(log_level); level != kLevels.end()) {
+    options.log_level = level->second;
+  }
+  return Server(std::move(options)).Run();
+}
+
+}  // namespace
+
+int RunCommandLine(int argc, const char* const* argv) {
+  CLI::App app("Satchel: a caching reverse proxy beside your app", "satchel");
+  app.set_version_flag("--version", "satchel " SATCHEL_VERSION);
+  app.footer(kExamples);
+  app.require_subcommand(1);
+  app.failure_message([](const CLI::App* at, const CLI::Error& error) {
+    return std::string(error.what()) + "\nTry: " + at->get_name() + " --help\n";
+  });
+
+  RunOptions run_options;
+  std::string log_level;
+  CLI::App* run = app.add_subcommand("run", "Serve requests");
+  AddRun(run, &run_options, &log_level);
+
+  CheckOptions check_options;
+  CLI::App* check = app.add_subcommand("check", "Find every mistake in a rule file");
+  check->add_option("file", check_options.file, "The rule file")->required();
+  check->add_flag("--json", check_options.json, "The findings as JSON");
+  check->footer("Exit code: 0 fine, 1 errors, 2 could not read.");
+
+  AdminOptions admin;
+  bool live = false;
+  CLI::App* healthcheck = app.add_subcommand("healthcheck", "Ask a running satchel if it is ready");
+  admin.AddTo(healthcheck);
+  healthcheck->add_flag("--live", live, "Ask if it lives, ready or not");
+  healthcheck->footer("Exit code: 0 ready, 1 not, or not to be reached.");
+  CLI::App* status = app.add_subcommand("status", "What a running satchel does, as JSON");
+  admin.AddTo(status);
+  CLI::App* reload = app.add_subcommand("reload", "Let a running satchel read its files again");
+  admin.AddTo(reload);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (run->parsed()) return Run(std::move(run_options), log_level);
+  if (check->parsed()) return RunCheck(check_options);
+  if (healthcheck->parsed()) return RunHealthcheck(admin, live);
+  return reload->parsed() ? RunAsk(admin, "POST", "/reload") : RunAsk(admin, "GET", "/status");
+}
+
+}  // namespace satchel::proxy
