@@ -45,7 +45,7 @@ case "$port" in
   '' | *[!0-9]*) echo "quickstart: --port wants a number" >&2; exit 2 ;;
 esac
 case "$redis" in
-  '' | redis://* | rediss://* | unix://*) ;;
+  '' | redis://* | unix://*) ;;
   *) echo "quickstart: --redis wants a URL such as redis://127.0.0.1:6379/0" >&2; exit 2 ;;
 esac
 case "$redis" in
