@@ -322,11 +322,14 @@ std::optional<Cursor> MapReader::Take(std::string_view key) {
   return std::nullopt;
 }
 
+bool MapReader::Has(std::string_view key) const {
+  return std::any_of(pairs_.begin(), pairs_.end(),
+                     [&](const Pair& pair) { return pair.key->text == key; });
+}
+
 std::optional<Cursor> MapReader::Require(std::string_view key, std::string_view example) {
-  const bool there = std::any_of(pairs_.begin(), pairs_.end(),
-                                 [&](const Pair& pair) { return pair.key->text == key; });
   auto value = Take(key);
-  if (ok_ && !there) {
+  if (ok_ && !Has(key)) {
     cursor_.Error("\"" + std::string(key) + "\" is missing; write " + std::string(example));
   }
   return value;

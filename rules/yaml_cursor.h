@@ -87,6 +87,7 @@ class MapReader {
   bool ok() const { return ok_; }  // false: no map; every reader below returns nothing
   const Cursor& cursor() const { return cursor_; }
 
+  bool Has(std::string_view key) const;
   std::optional<Cursor> Take(std::string_view key);
   // Reports that the key is missing.
   std::optional<Cursor> Require(std::string_view key, std::string_view example);

@@ -1,0 +1,199 @@
+#include "rules/rule_set.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "rules/matcher.h"
+#include "rules/path.h"
+
+namespace satchel::rules {
+
+struct RuleSet::Compiled {
+  std::vector<Rule> rules;
+  std::vector<RateLimitPolicy> policies;
+  std::vector<Matcher> rule_matchers;
+  std::vector<Matcher> policy_matchers;
+  std::vector<std::vector<Matcher>> cost_matchers;
+};
+
+RuleSet::RuleSet() : compiled_(std::make_unique<const Compiled>()) {}
+RuleSet::RuleSet(RuleSet&&) noexcept = default;
+RuleSet& RuleSet::operator=(RuleSet&&) noexcept = default;
+RuleSet::~RuleSet() = default;
+
+namespace {
+
+// The path as rules see it: the request's own bytes where they are normal already.
+class NormalPath {
+ public:
+  explicit NormalPath(const cache::RequestHead& request) : view_(request.path()) {
+    if (!NeedsNormalising(view_)) return;
+    auto normal = NormalisePath(view_);
+    good_ = normal.has_value();
+    if (!good_) return;
+    memory_ = std::move(*normal);
+    view_ = memory_;
+  }
+  NormalPath(const NormalPath&) = delete;
+  NormalPath& operator=(const NormalPath&) = delete;
+
+  bool good() const { return good_; }
+  std::string_view view() const { return view_; }
+
+ private:
+  std::string memory_;
+  std::string_view view_;
+  bool good_ = true;
+};
+
+cache::Result<Matcher> CompileMatch(const MatchSpec& spec, const std::string& name) {
+  auto matcher = Matcher::Compile(spec);
+  if (!matcher) {
+    return cache::Fail(cache::ErrorSource::kInternal, name + ": match: " + matcher.error());
+  }
+  return std::move(*matcher);
+}
+
+}  // namespace
+
+bool Rule::AllowsUpgrade(std::string_view protocol) const {
+  return std::any_of(upgrade.begin(), upgrade.end(), [&](const std::string& allowed) {
+    return cache::EqualsIgnoreCase(allowed, protocol);
+  });
+}
+
+const std::string* Captures::Find(std::string_view name) const {
+  for (size_t i = 0; i < size; ++i) {
+    if (names[i] == name) return &values[i];
+  }
+  return nullptr;
+}
+
+cache::Result<RuleSet> RuleSet::Build(std::vector<Rule> rules,
+                                      std::vector<RateLimitPolicy> policies) {
+  auto compiled = std::make_unique<Compiled>();
+  for (const Rule& rule : rules) {
+    auto matcher = CompileMatch(rule.match, rule.name);
+    if (!matcher) return std::unexpected(std::move(matcher.error()));
+    compiled->rule_matchers.push_back(std::move(*matcher));
+  }
+  for (const RateLimitPolicy& policy : policies) {
+    auto matcher = CompileMatch(policy.match, policy.name);
+    if (!matcher) return std::unexpected(std::move(matcher.error()));
+    compiled->policy_matchers.push_back(std::move(*matcher));
+    std::vector<Matcher> costs;
+    for (const CostRule& cost : policy.costs) {
+      auto cost_matcher = CompileMatch(cost.match, policy.name);
+      if (!cost_matcher) return std::unexpected(std::move(cost_matcher.error()));
+      costs.push_back(std::move(*cost_matcher));
+    }
+    compiled->cost_matchers.push_back(std::move(costs));
+  }
+  compiled->rules = std::move(rules);
+  compiled->policies = std::move(policies);
+  for (size_t i = 0; i < compiled->rules.size(); ++i) {
+    compiled->rules[i].index = static_cast<uint32_t>(i);
+  }
+  for (size_t i = 0; i < compiled->policies.size(); ++i) {
+    compiled->policies[i].index = static_cast<uint32_t>(i);
+  }
+  RuleSet set;
+  set.compiled_ = std::move(compiled);
+  return set;
+}
+
+MatchResult RuleSet::Match(const cache::RequestHead& request) const {
+  const NormalPath path(request);
+  if (!path.good()) return {MatchResult::Status::kBadPath, nullptr};
+  const RequestView view(request, path.view());
+  for (size_t i = 0; i < compiled_->rules.size(); ++i) {
+    if (compiled_->rule_matchers[i].Matches(view, nullptr, nullptr)) {
+      return {MatchResult::Status::kMatched, &compiled_->rules[i]};
+    }
+  }
+  return {};
+}
+
+MatchResult RuleSet::Match(const cache::RequestHead& request, Captures* captures) const {
+  captures->Clear();
+  const NormalPath path(request);
+  if (!path.good()) return {MatchResult::Status::kBadPath, nullptr};
+  const RequestView view(request, path.view());
+  for (size_t i = 0; i < compiled_->rules.size(); ++i) {
+    Glob::Spans spans;
+    const Glob* pattern = nullptr;
+    if (!compiled_->rule_matchers[i].Matches(view, &spans, &pattern)) continue;
+    if (pattern != nullptr) {
+      captures->size = pattern->capture_names().size();
+      for (size_t j = 0; j < captures->size; ++j) {
+        captures->names[j] = pattern->capture_names()[j];
+        captures->values[j].assign(view.path.substr(spans[j].begin, spans[j].size));
+      }
+    }
+    return {MatchResult::Status::kMatched, &compiled_->rules[i]};
+  }
+  return {};
+}
+
+std::vector<Mismatch> RuleSet::Explain(const cache::RequestHead& request) const {
+  std::vector<Mismatch> mismatches;
+  const NormalPath path(request);
+  const RequestView view(request, path.view());
+  for (size_t i = 0; i < compiled_->rules.size(); ++i) {
+    std::string why = path.good() ? compiled_->rule_matchers[i].WhyNot(view)
+                                  : "the path has an invalid percent escape";
+    if (why.empty()) break;
+    mismatches.push_back({&compiled_->rules[i], std::move(why)});
+  }
+  return mismatches;
+}
+
+void RuleSet::MatchLimits(const cache::RequestHead& request,
+                          std::vector<const RateLimitPolicy*>* policies) const {
+  if (compiled_->policies.empty()) return;
+  const NormalPath path(request);
+  if (!path.good()) return;
+  const RequestView view(request, path.view());
+  for (size_t i = 0; i < compiled_->policies.size(); ++i) {
+    if (compiled_->policy_matchers[i].Matches(view, nullptr, nullptr)) {
+      policies->push_back(&compiled_->policies[i]);
+    }
+  }
+}
+
+uint32_t RuleSet::CostOf(const RateLimitPolicy& policy, const cache::RequestHead& request) const {
+  const std::vector<Matcher>& costs = compiled_->cost_matchers[policy.index];
+  if (costs.empty()) return policy.cost;
+  const NormalPath path(request);
+  if (!path.good()) return policy.cost;
+  const RequestView view(request, path.view());
+  for (size_t i = 0; i < costs.size(); ++i) {
+    if (costs[i].Matches(view, nullptr, nullptr)) return policy.costs[i].units;
+  }
+  return policy.cost;
+}
+
+const std::vector<Rule>& RuleSet::rules() const { return compiled_->rules; }
+const std::vector<RateLimitPolicy>& RuleSet::policies() const { return compiled_->policies; }
+
+std::string RewriteTarget(const Rule& rule, const Captures& captures,
+                          const cache::RequestHead& request) {
+  if (rule.rewrite.empty()) return request.target;
+  std::string target;
+  std::string_view rest = rule.rewrite;
+  while (!rest.empty()) {
+    const size_t open = rest.find('{');
+    target += rest.substr(0, open);
+    if (open == std::string_view::npos) break;
+    const size_t close = rest.find('}', open);
+    if (close == std::string_view::npos) break;
+    const std::string* value = captures.Find(rest.substr(open + 1, close - open - 1));
+    if (value != nullptr) AppendPathEscaped(*value, &target);
+    rest = rest.substr(close + 1);
+  }
+  const size_t query = request.target.find('?');
+  if (query != std::string::npos) target += request.target.substr(query);
+  return target;
+}
+
+}  // namespace satchel::rules
