@@ -6,6 +6,21 @@
 #include "cache/vary.h"
 
 namespace satchel::cache {
+namespace {
+
+// A response in the language that the request likes best, though it answered other wishes. Only
+// asked where the texts differ, and only of responses that vary on the language.
+bool SelectedByLanguage(const StoredResponse& response, const RequestHead& request,
+                        const Overrides& overrides) {
+  const std::vector<std::string>& names = response.vary().names;
+  if (!std::binary_search(names.begin(), names.end(), "accept-language")) return false;
+  const HeaderMap fields = response.Fields();
+  const auto language = fields.First(FieldId::kContentLanguage);
+  return language && Selects(response.vary(), response.vary_values(), *language, request,
+                             overrides);
+}
+
+}  // namespace
 
 Shard::Shard(const Inflation& inflation, double size_exponent)
     : queue_(slab_, inflation, size_exponent) {}
@@ -30,7 +45,10 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
         spec = &vary;
         values = VaryValues(vary, request, overrides);
       }
-      if (entry.response->vary_values() != values) continue;
+      if (entry.response->vary_values() != values &&
+          !SelectedByLanguage(*entry.response, request, overrides)) {
+        continue;
+      }
     }
     if (best == Entry::kNone ||
         entry.response->facts().date > slab_[best].response->facts().date) {

@@ -129,6 +129,18 @@ TEST(StoreTest, OfSeveralMatchesTheMostRecentDateWins) {
   }
 }
 
+TEST(StoreTest, TheLanguageLikedBestSelectsAResponseInThatLanguage) {
+  Store store({});
+  const RequestHead asked = GetWith("Accept-Language", "de, en;q=0.5");
+  const VarySpec spec = VaryOn("accept-language");
+  StoredResponse::Parts parts = testing::PartsOf(
+      {.vary = spec, .vary_values = VaryValues(spec, asked, kRules), .body = "guten Tag"});
+  parts.fields.Add("Content-Language", "de");
+  Put(store, StoredResponse::Make(std::move(parts)), asked);
+  EXPECT_EQ(BodyFor(store, GetWith("Accept-Language", "de, fr;q=0.3")), "guten Tag");
+  EXPECT_EQ(BodyFor(store, GetWith("Accept-Language", "fr, de;q=0.3")), "none");
+}
+
 TEST(StoreTest, AVaryStarIsNeverSelected) {
   Store store({});
   VarySpec star;
