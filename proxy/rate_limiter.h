@@ -89,7 +89,8 @@ class RateLimiter {
     virtual ~Pending() = default;
   };
 
-  // `client` null: no Redis; everything is decided by `local`. Both must outlive the limiter.
+  // `client` null: no Redis; everything is decided by `local`. Both must outlive the limiter. To be
+  // made before the client is started: it adds its script.
   RateLimiter(net::EventLoop& loop, redis::Client* client, LocalLimiter& local, Options options);
   ~RateLimiter();
 
@@ -97,35 +98,49 @@ class RateLimiter {
   // Nothing was charged unless the verdict allows.
   std::optional<LimitVerdict> TryLocal(const LimitCheck& check);
 
-  // For when TryLocal() knew nothing. Equal checks of one loop turn become one call. The policy and
+  // Asks Redis, whatever TryLocal() would say; falls back if that fails. Equal checks of one loop turn become one call. The policy and
   // the plan must live until `done` has run or the handle is gone.
   [[nodiscard]] std::unique_ptr<Pending> Check(const LimitCheck& check, Done done);
 
-  // To be called when limits may have been raised (a new configuration).
+  // To be called with a new configuration: limits may have been raised, policies have gone.
   void ForgetRefusals() { refusals_.clear(); }
 
   const Counters& counters() const { return counters_; }
 
-  // The script's cost-free view of the keys, for tests and `show`: "<prefix>:rl:{<id>}:<policy>:..".
+  // "<prefix>:rl:{<id>}:<policy>:<window>:<length in microseconds>": another length starts a new
+  // log, another limit keeps it.
   std::string KeyOf(const LimitCheck& check, const rules::RateWindow& window) const;
 
  private:
   struct Waiter;
   struct Batch;
+  struct Target {  // what makes two checks equal
+    std::array<char, 22> id{};
+    const rules::RateLimitPolicy* policy = nullptr;
+    const rules::Plan* plan = nullptr;
+    int64_t cost = 0;  // 0 in the table of refusals: one entry for all costs
+    bool operator==(const Target&) const = default;
+  };
+  struct HashTarget {
+    size_t operator()(const Target& target) const;
+  };
   struct Refusal {
     int64_t at_us = 0;     // when the refused call was sent
     int64_t until_us = 0;  // refused until then
-    int64_t cost = 0;
+    int64_t cost = 0;      // and so is every cost that is not smaller
     std::vector<rules::WindowState> states;
   };
 
   LimitVerdict FallBack(const LimitCheck& check);
   LimitVerdict DecideLocally(const LimitCheck& check);
   std::optional<LimitVerdict> Remembered(const LimitCheck& check);
-  void Remember(const LimitCheck& check, const LimitVerdict& verdict, int64_t sent_us);
+  void Remember(const LimitCheck& check, std::span<const rules::WindowState> states,
+                int64_t sent_us);
+  void MakeRoomForRefusals(int64_t now_us);
   void SendBatches();
   void OnReply(Batch& batch, const cache::Result<redis::Reply>& reply);
-  void Count(const LimitVerdict& verdict);
+  void FinishLocally(Batch& batch);
+  const LimitVerdict& Count(const LimitVerdict& verdict);
 
   net::EventLoop& loop_;
   redis::Client* client_;
@@ -133,11 +148,12 @@ class RateLimiter {
   const Options options_;
   Counters counters_;
   uint64_t generation_ = 0;
-  std::unordered_map<std::string, std::shared_ptr<Batch>> open_batches_;  // of this turn
-  std::vector<std::shared_ptr<Batch>> sent_;
-  std::unordered_map<std::string, Refusal> refusals_;
+  std::unordered_map<Target, std::shared_ptr<Batch>, HashTarget> open_batches_;  // of this turn
+  std::unordered_map<Target, Refusal, HashTarget> refusals_;
+  std::string key_;  // kept for its memory
   bool flush_scheduled_ = false;
-  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  // For completions that may come when we are gone.
+  const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace satchel::proxy
