@@ -12,12 +12,10 @@ void HeaderMap::Append(FieldId id, std::string_view name, std::string_view value
     return;
   }
   Entry entry;
-  entry.name_at = static_cast<uint32_t>(text_.size());
-  entry.name_size = static_cast<uint16_t>(name.size());
-  text_.append(name);
-  entry.value_at = static_cast<uint32_t>(text_.size());
+  entry.at = static_cast<uint32_t>(text_.size());
+  entry.name_size = static_cast<uint32_t>(name.size());
   entry.value_size = static_cast<uint32_t>(value.size());
-  text_.append(value);
+  text_.append(name).append(value);
   entry.id = id;
   entries_.push_back(entry);
   present_.Insert(id);

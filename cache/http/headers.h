@@ -83,17 +83,18 @@ class HeaderMap {
   bool empty() const { return entries_.empty(); }
   Field operator[](size_t i) const {
     const Entry& e = entries_[i];
-    return {{text_.data() + e.name_at, e.name_size}, {text_.data() + e.value_at, e.value_size}, e.id};
+    const char* const name = text_.data() + e.at;
+    return {{name, e.name_size}, {name + e.name_size, e.value_size}, e.id};
   }
   Iterator begin() const { return {this, 0}; }
   Iterator end() const { return {this, entries_.size()}; }
 
  private:
+  // The value follows its name. 16 bytes.
   struct Entry {
-    uint32_t name_at;
-    uint32_t value_at;
+    uint32_t at;
+    uint32_t name_size;
     uint32_t value_size;
-    uint16_t name_size;
     FieldId id;
   };
 
