@@ -26,7 +26,8 @@ using testing::Response;
 
 const Overrides kRules;
 
-// What a wake function posts to: the stand-in for a worker's mailbox.
+// What a wake function posts to: the stand-in for a worker's mailbox. Shared, since a wake function
+// may still be running when its reader is gone.
 class Bell {
  public:
   void Ring() {
@@ -88,9 +89,9 @@ TEST(StoreThreadsTest, TheBudgetHoldsUnderEightThreadsOfLoad) {
       const std::string key = std::to_string(random >> 8 & 511);
       const size_t size = (random >> 17) * (random >> 17) % 260'000;
       if (store.Lookup(Key(key), Get(), kRules).response == nullptr) {
-        Bell bell;
+        const auto bell = std::make_shared<Bell>();
         Store::Begun begun =
-            store.BeginFill(Key(key), Get(), kRules, At(i), [&bell] { bell.Ring(); });
+            store.BeginFill(Key(key), Get(), kRules, At(i), [bell] { bell->Ring(); });
         if (begun.role == Store::Role::kLeader) {
           const bool known = (random & 1) != 0;
           begun.permit.Publish(Head(key), known ? std::optional<uint64_t>(size) : std::nullopt);
@@ -104,7 +105,7 @@ TEST(StoreThreadsTest, TheBudgetHoldsUnderEightThreadsOfLoad) {
             begun.permit.Finish();
           }
         } else if (begun.role == Store::Role::kFollower) {
-          const Outcome outcome = ReadToEnd(begun.reader, bell);
+          const Outcome outcome = ReadToEnd(begun.reader, *bell);
           if (outcome.state == FillState::kComplete) {
             EXPECT_EQ(outcome.bytes, std::string_view(bytes).substr(0, outcome.bytes.size()));
           }
@@ -148,11 +149,11 @@ TEST(StoreThreadsTest, TwoHundredFollowersOfOneLeaderGetEqualBytes) {
   });
   RunThreads(kThreads, [&](size_t) {
     // One bell per thread, as one mailbox serves all readers of a worker.
-    Bell bell;
+    const auto bell = std::make_shared<Bell>();
     std::vector<FillReader> readers;
     const auto join = [&] {
       Store::Begun begun =
-          store.BeginFill(Key(), Get(), kRules, At(0), [&bell] { bell.Ring(); });
+          store.BeginFill(Key(), Get(), kRules, At(0), [bell] { bell->Ring(); });
       if (begun.role == Store::Role::kLeader) ++leaders;
       if (begun.role == Store::Role::kFollower) readers.push_back(std::move(begun.reader));
     };
@@ -171,7 +172,7 @@ TEST(StoreThreadsTest, TwoHundredFollowersOfOneLeaderGetEqualBytes) {
           armed = readers[i].Arm() && armed;
         }
       }
-      if (done < readers.size() && armed) bell.Await();
+      if (done < readers.size() && armed) bell->Await();
     }
     for (const std::string& body : got) complete += body == bytes ? 1 : 0;
   });
@@ -190,9 +191,9 @@ TEST(StoreThreadsTest, EveryRequestEndsWhateverBecomesOfTheLeaders) {
   RunThreads(kThreads, [&](size_t thread) {
     for (int round = 0; round < kRounds; ++round) {
       const std::string key = std::to_string(round / 10);
-      Bell bell;
+      const auto bell = std::make_shared<Bell>();
       Store::Begun begun =
-          store.BeginFill(Key(key), Get(), kRules, At(0), [&bell] { bell.Ring(); });
+          store.BeginFill(Key(key), Get(), kRules, At(0), [bell] { bell->Ring(); });
       ASSERT_NE(begun.role, Store::Role::kAlone);
       std::optional<FillPermit> permit;
       if (begun.role == Store::Role::kLeader) {
@@ -202,7 +203,7 @@ TEST(StoreThreadsTest, EveryRequestEndsWhateverBecomesOfTheLeaders) {
           ++failed;
           continue;
         }
-        const Outcome outcome = ReadToEnd(begun.reader, bell);
+        const Outcome outcome = ReadToEnd(begun.reader, *bell);
         if (outcome.state == FillState::kPromoted) {
           if (round % 5 == 0) {  // the heir's client hangs up
             ++failed;
@@ -273,19 +274,19 @@ TEST(StoreThreadsTest, ASlowReaderOfAPassKeepsMemoryBounded) {
   constexpr size_t kHigh = 512 * 1024;
   constexpr size_t kPiece = 64 * 1024;
   Store::Begun begun = store.BeginFill(Key(), Get(), kRules, At(0), nullptr);
-  Bell reader_bell;
-  FillReader reader = begun.permit.NewReader([&] { reader_bell.Ring(); });
+  const auto reader_bell = std::make_shared<Bell>();
+  FillReader reader = begun.permit.NewReader([reader_bell] { reader_bell->Ring(); });
   size_t most = 0;
   const std::string piece = Pattern(kPiece);
   std::thread writer([&] {
-    Bell bell;
+    const auto bell = std::make_shared<Bell>();
     begun.permit.Publish(Head(), kTotal);
     for (size_t at = 0; at < kTotal; at += kPiece) {
       begun.permit.Append(piece);
       most = std::max(most, store.stats().pass_bytes);
       if (begun.permit.Backlog() > kHigh) {
-        begun.permit.NotifyBelow(kHigh / 2, [&bell] { bell.Ring(); });
-        bell.Await();
+        begun.permit.NotifyBelow(kHigh / 2, [bell] { bell->Ring(); });
+        bell->Await();
       }
     }
     begun.permit.Finish();
@@ -305,7 +306,7 @@ TEST(StoreThreadsTest, ASlowReaderOfAPassKeepsMemoryBounded) {
       read += got.size();
     }
     over = view.state == FillState::kComplete && read == kTotal;
-    if (!over && reader.Arm()) reader_bell.Await();
+    if (!over && reader.Arm()) reader_bell->Await();
   }
   writer.join();
   EXPECT_TRUE(equal);
