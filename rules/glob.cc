@@ -279,8 +279,10 @@ bool Glob::Covers(const Glob& other) const {
     return (other.suffix_only_ && other.suffix_.ends_with(suffix_)) ||
            (other.tokens_.back().op == Op::kLiteral && other.tokens_.back().text.ends_with(suffix_));
   }
-  if (tokens_.size() == 1 && tokens_[0].op == Op::kRestOfPath) return true;
-  if (tokens_.size() == 1 && separator_ == 0) return true;
+  if (tokens_.size() == 1 && tokens_[0].op == Op::kRestOfPath) {
+    return other.tokens_[0].op != Op::kRest;  // "**" also matches "*", which is no path
+  }
+  if (tokens_.size() == 1 && tokens_[0].op == Op::kStar && separator_ == 0) return true;
   if (tokens_.size() == 2 && tokens_[0].op == Op::kLiteral) {
     if (tokens_[1].op == Op::kRest) return other.prefix_.starts_with(prefix_);
     if (tokens_[1].op == Op::kRestOfPath) {

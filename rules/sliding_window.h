@@ -51,6 +51,7 @@ class WindowLog {
  private:
   friend int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> specs,
                               const Charge& charge, int64_t now, std::span<WindowState> states);
+  friend class LimitTable;
   struct Entry {
     int64_t time;
     int64_t total;  // running total including this entry
@@ -60,7 +61,8 @@ class WindowLog {
   void Prune(int64_t now, const WindowSpec& spec, int64_t lease);
   int64_t used() const;
   void Add(int64_t cost, int64_t now, const WindowSpec& spec, int64_t lease);
-  int64_t WaitFor(int64_t units, int64_t window, int64_t now) const;
+  WindowState StateOf(const WindowSpec& spec, const Charge& charge, int64_t granted,
+                      int64_t now) const;
 
   std::deque<Entry> entries_;
 };
@@ -71,7 +73,7 @@ int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> spec
                      const Charge& charge, int64_t now, std::span<WindowState> states);
 
 // The logs of many identities, bounded: the least recently used identity is forgotten when
-// `max_identities` is passed. Not thread-safe; one table per shard of the identity.
+// `max_identities` is passed, or once nothing of it counts any more. Not thread-safe; one table per shard of the identity.
 class LimitTable {
  public:
   static constexpr size_t kMaxWindows = 8;
@@ -96,8 +98,12 @@ class LimitTable {
     std::string key;
     std::vector<int64_t> windows;  // lengths the logs were kept for
     std::vector<WindowLog> logs;
-    int64_t busy_until = 0;
+    int64_t busy_until = 0;  // when the last entry leaves
   };
+
+  Node& Touch(std::string_view key, int64_t now);
+  void DropLast(int64_t now);
+
   size_t max_identities_;
   std::list<Node> order_;  // most recently used first
   std::unordered_map<std::string_view, std::list<Node>::iterator> index_;
