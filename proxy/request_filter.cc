@@ -32,7 +32,7 @@ constexpr std::array<std::string_view, 14> kRenamingFields = {
 bool IsRenamingField(const HeaderMap::Field& field) {
   if (field.id != FieldId::kOther || field.name.size() < 6) return false;
   return std::any_of(kRenamingFields.begin(), kRenamingFields.end(),
-                     [&](std::string_view name) { return EqualsIgnoreCase(name, field.name); });
+                     [&](std::string_view name) { return cache::EqualsIgnoreCase(name, field.name); });
 }
 
 // A Forwarded parameter value: a token as it is, anything else quoted (RFC 7239 4).

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "cache/base/clock.h"
@@ -91,7 +90,7 @@ class Worker {
   cache::CacheKey& scratch_key() { return scratch_key_; }
   std::string& scratch_text() { return scratch_text_; }
 
-  void Adopt(std::unique_ptr<ClientConnection> connection);
+  void Adopt(std::shared_ptr<ClientConnection> connection);
   void Release(ClientConnection* connection);  // deleted at the end of the turn
   bool HasRoomFor(const Listener& listener) const;
   void Keep(std::shared_ptr<FillTask> task);
@@ -124,7 +123,7 @@ class Worker {
   std::unique_ptr<redis::RedisStore> redis_store_;
   std::unique_ptr<RateLimiter> rate_limiter_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::unordered_map<ClientConnection*, std::unique_ptr<ClientConnection>> connections_;
+  std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections_;
   std::unordered_map<FillTask*, std::shared_ptr<FillTask>> tasks_;
   net::Timer tick_;
   bool draining_ = false;

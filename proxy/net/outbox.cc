@@ -44,6 +44,18 @@ IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
   return IoStatus::kAgain;
 }
 
+void Outbox::Queue(const iovec& piece, std::shared_ptr<const void> hold) {
+  const char* data = static_cast<const char*>(piece.iov_base);
+  if (!hold) {
+    std::shared_ptr<char[]> copy(new char[piece.iov_len]);
+    memcpy(copy.get(), data, piece.iov_len);
+    data = copy.get();
+    hold = std::move(copy);
+  }
+  pieces_.push_back({std::move(hold), data, piece.iov_len});
+  size_ += piece.iov_len;
+}
+
 IoStatus Outbox::Flush(Stream& stream) {
   while (size_ > 0) {
     iovec batch[64];

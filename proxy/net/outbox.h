@@ -21,6 +21,9 @@ class Outbox {
   // alive; without it the rest is copied. kOk: all written; kAgain: some is queued; kError: gone.
   IoStatus Send(Stream& stream, std::span<const iovec> pieces, std::shared_ptr<const void> hold);
 
+  // Queues without trying to write; copied if there is no `hold`.
+  void Queue(const iovec& piece, std::shared_ptr<const void> hold);
+
   IoStatus Flush(Stream& stream);
 
   size_t size() const { return size_; }

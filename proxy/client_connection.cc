@@ -1,0 +1,611 @@
+#include "proxy/client_connection.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proxy/exchange.h"
+#include "proxy/responder.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+// Pipelined input kept while an exchange is under way; beyond it reading pauses.
+constexpr size_t kMaxInput = 64 * 1024;
+// Rest of a request body that is read and dropped to keep the connection.
+constexpr uint64_t kMaxDiscard = 256 * 1024;
+constexpr int64_t kLingerMs = 2000;
+// A client that has shut its sending side may still read; one that has gone looks the same until
+// something is written to it.
+constexpr int64_t kHalfClosedMs = 1000;
+constexpr int kReadsPerTurn = 4;
+
+}  // namespace
+
+ClientConnection::ClientConnection(Worker& worker, std::shared_ptr<const rules::Listener> listener,
+                                   net::Stream stream, const net::Address& peer)
+    : worker_(worker),
+      listener_(std::move(listener)),
+      stream_(std::move(stream)),
+      deadline_(worker.loop(), [this] { OnDeadline(); }) {
+  info_.peer_ip = peer.IpText();
+  info_.client_ip = info_.peer_ip;
+  info_.tls = stream_.ssl() != nullptr;
+  if (!listener_->trusted_proxies.empty()) {
+    const auto ip = rules::ParseIp(info_.peer_ip);
+    info_.peer_trusted =
+        ip && std::any_of(listener_->trusted_proxies.begin(), listener_->trusted_proxies.end(),
+                          [&](const rules::IpPrefix& prefix) { return prefix.Contains(*ip); });
+  }
+}
+
+ClientConnection::~ClientConnection() { Close(); }
+
+void ClientConnection::Start() {
+  watch_.Start(
+      worker_.loop(), stream_.fd(), EV_READ,
+      [](void* self, short what) {
+        const auto keep = static_cast<ClientConnection*>(self)->shared_from_this();
+        keep->OnEvent(what);
+      },
+      this);
+  deadline_.SetAfter(listener_->header_timeout.count());
+  if (stream_.ssl() != nullptr) state_ = State::kHandshaking;
+}
+
+void ClientConnection::Close() {
+  if (state_ == State::kClosed) return;
+  state_ = State::kClosed;
+  watch_.Stop();
+  deadline_.Clear();
+  outbox_.Clear();
+  stream_.Close();
+  if (exchange_) std::exchange(exchange_, nullptr)->OnClientGone();
+  worker_.Release(this);
+}
+
+void ClientConnection::OnGone() { Close(); }
+
+void ClientConnection::Abort() {
+  if (state_ == State::kClosed) return;
+  stream_.ResetOnClose();
+  Close();
+}
+
+void ClientConnection::OnDrain() {
+  keep_alive_ = false;
+  if (state_ == State::kReading && input_.empty()) Close();
+}
+
+void ClientConnection::UpdateWatch() {
+  if (state_ == State::kClosed || state_ == State::kHandshaking) return;
+  short what = 0;
+  const bool body_wanted = !body_paused_;
+  if (!eof_ && (state_ != State::kBusy || (body_wanted && input_.size() < kMaxInput))) {
+    what = EV_READ;
+  }
+  if (state_ == State::kTunnel && body_paused_) what = 0;
+  if (!outbox_.empty()) what = static_cast<short>(what | EV_WRITE);
+  watch_.Watch(what);
+}
+
+void ClientConnection::ContinueHandshake() {
+  switch (stream_.Handshake(/*as_client=*/false)) {
+    case net::IoStatus::kOk:
+      Add(worker_.metrics().tls_handshakes);
+      state_ = State::kReading;
+      UpdateWatch();
+      ReadInput();
+      return;
+    case net::IoStatus::kAgain:
+      watch_.Watch(stream_.wants_write() ? EV_WRITE : EV_READ);
+      return;
+    default:
+      Add(worker_.metrics().tls_handshake_errors);
+      Close();
+  }
+}
+
+void ClientConnection::OnEvent(short what) {
+  if (state_ == State::kHandshaking) {
+    ContinueHandshake();
+    return;
+  }
+  if ((what & EV_WRITE) != 0 && !outbox_.empty()) {
+    const size_t before = outbox_.size();
+    if (outbox_.Flush(stream_) == net::IoStatus::kError) {
+      OnGone();
+      return;
+    }
+    if (outbox_.size() < before && !outbox_.empty()) {
+      deadline_.SetAfter(listener_->write_timeout.count());
+    }
+    if (outbox_.empty()) {
+      deadline_.Clear();
+      UpdateWatch();
+      if (response_done_) {
+        CompleteResponse();
+      } else if (exchange_) {
+        exchange_->OnClientWritable();
+      }
+      if (state_ == State::kClosed) return;
+    }
+  }
+  if ((what & EV_READ) != 0) ReadInput();
+}
+
+void ClientConnection::OnDeadline() {
+  const auto self = shared_from_this();
+  switch (state_) {
+    case State::kReading:
+      if (input_.empty()) {
+        Add(worker_.metrics().bounds, Bound::kKeepAlive);
+        Close();
+      } else {
+        Add(worker_.metrics().bounds, Bound::kHeaderTimeout);
+        RefuseRequest({408, "the request head did not arrive in time"}, nullptr);
+      }
+      return;
+    case State::kBusy:
+    case State::kTunnel:
+      if (!outbox_.empty()) {
+        Add(worker_.metrics().bounds, Bound::kWriteStall);
+        Abort();
+      } else if (eof_) {
+        OnGone();
+      }
+      return;
+    default:
+      Close();
+  }
+}
+
+void ClientConnection::ReadInput() {
+  for (int reads = 0; reads < kReadsPerTurn; ++reads) {
+    const std::span<char> scratch = worker_.client_scratch();
+    const net::IoResult result = stream_.Read(scratch.data(), scratch.size());
+    switch (result.status) {
+      case net::IoStatus::kAgain:
+        return;
+      case net::IoStatus::kEof:
+        OnEof();
+        return;
+      case net::IoStatus::kError:
+        OnGone();
+        return;
+      case net::IoStatus::kOk:
+        break;
+    }
+    Add(worker_.metrics().client_bytes_in, result.bytes);
+    if (state_ == State::kLingering) continue;
+    bytes_in_ += result.bytes;
+    Process({scratch.data(), result.bytes});
+    if (state_ == State::kClosed || watch_.watching() == EV_WRITE || watch_.watching() == 0) return;
+    if (result.bytes < scratch.size() && !stream_.HasPending()) return;
+  }
+}
+
+void ClientConnection::OnEof() {
+  eof_ = true;
+  switch (state_) {
+    case State::kBusy:
+      // Without the rest of its body a request can't be completed.
+      if (body_ && !body_->done()) {
+        OnGone();
+        return;
+      }
+      keep_alive_ = false;
+      UpdateWatch();
+      if (outbox_.empty()) deadline_.SetAfter(kHalfClosedMs);
+      return;
+    case State::kTunnel:
+      UpdateWatch();
+      exchange_->OnClientEof();
+      return;
+    default:
+      Close();
+  }
+}
+
+void ClientConnection::Process(std::string_view input) {
+  std::string joined;
+  if (!input_.empty()) {
+    joined = std::exchange(input_, {});
+    joined.append(input);
+    input = joined;
+  }
+  in_process_ = true;
+  while (!input.empty()) {
+    const size_t used = Step(input);
+    if (used == 0) break;
+    input.remove_prefix(used);
+  }
+  in_process_ = false;
+  if (state_ == State::kClosing) {
+    if (input.empty()) {
+      Close();
+    } else {
+      CloseGracefully();
+    }
+  }
+  if (state_ == State::kClosed || state_ == State::kLingering) return;
+  if (!input.empty()) {
+    input_.assign(input);
+    if (input_.size() >= kMaxInput) Add(worker_.metrics().bounds, Bound::kPipeline);
+  }
+  UpdateWatch();
+}
+
+size_t ClientConnection::Step(std::string_view input) {
+  switch (state_) {
+    case State::kReading:
+      return ReadHead(input);
+    case State::kBusy:
+    case State::kDiscarding:
+      return ReadBody(input);
+    case State::kTunnel:
+      exchange_->OnTunnelData(input);
+      return input.size();
+    default:
+      return 0;
+  }
+}
+
+size_t ClientConnection::ReadHead(std::string_view input) {
+  cache::RequestHead& head = worker_.scratch_head();
+  head.Clear();
+  const http1::HeadLimits limits{listener_->max_header, listener_->max_header,
+                                 listener_->max_headers};
+  const bool first_bytes = scanned_ == 0;
+  const http1::HeadResult parsed = worker_.parser().ParseRequest(input, scanned_, limits, head);
+  if (!parsed) {
+    Add(worker_.metrics().parse_errors);
+    if (parsed.error().status == 414) Add(worker_.metrics().bounds, Bound::kStartLine);
+    if (parsed.error().status == 431) Add(worker_.metrics().bounds, Bound::kHeaderBytes);
+    RefuseRequest(parsed.error(), nullptr);
+    return 0;
+  }
+  if (*parsed == 0) {
+    if (first_bytes) deadline_.SetAfter(listener_->header_timeout.count());
+    if (scanned_ == 0) scanned_ = 1;
+    return 0;
+  }
+  scanned_ = 0;
+  deadline_.Clear();
+  HandleHead(head);
+  return state_ == State::kClosed ? 0 : *parsed;
+}
+
+size_t ClientConnection::ReadBody(std::string_view input) {
+  if (!body_ || body_->done() || body_paused_) return 0;
+  const auto step = body_->Next(input);
+  if (!step) {
+    Add(worker_.metrics().parse_errors);
+    if (exchange_) {
+      exchange_->OnRequestBroken(step.error());
+    } else {
+      Close();
+    }
+    return 0;
+  }
+  body_bytes_ += step->data.size();
+  const bool discarding = state_ == State::kDiscarding;
+  const uint64_t limit = discarding ? kMaxDiscard : listener_->max_body;
+  if (limit != 0 && body_bytes_ > limit) {
+    if (discarding || !exchange_) {
+      CloseGracefully();
+    } else {
+      Add(worker_.metrics().bounds, Bound::kRequestBody);
+      exchange_->OnRequestBroken({413, "the request body is too large"});
+    }
+    return 0;
+  }
+  const bool done = body_->done();
+  if (discarding) {
+    if (done) {
+      body_.reset();
+      CompleteResponse();
+    }
+    return step->used;
+  }
+  const auto exchange = exchange_;
+  if (exchange && !step->data.empty()) exchange->OnRequestData(step->data);
+  if (exchange && done && exchange == exchange_) exchange->OnRequestEnd(body_->trailers());
+  return state_ == State::kClosed ? 0 : step->used;
+}
+
+void ClientConnection::HandleHead(cache::RequestHead& head) {
+  const auto framing = http1::FrameRequest(head);
+  if (!framing) {
+    Add(worker_.metrics().parse_errors);
+    RefuseRequest(framing.error(), &head);
+    return;
+  }
+  if (auto filtered = FilterRequest(head, *framing, info_.tls, worker_.authority_cache());
+      !filtered) {
+    RefuseRequest(filtered.error(), &head);
+    return;
+  }
+  if (listener_->max_body != 0 && framing->kind == http1::BodyKind::kLength &&
+      framing->length > listener_->max_body) {
+    Add(worker_.metrics().bounds, Bound::kRequestBody);
+    RefuseRequest({413, "the request body is too large"}, &head);
+    return;
+  }
+  const SnapshotPtr& snapshot = worker_.snapshot();
+  const rules::MatchResult match = snapshot->rules.Match(head);
+  if (match.status == rules::MatchResult::Status::kBadPath) {
+    RefuseRequest({400, "invalid percent escape in the path"}, &head);
+    return;
+  }
+  state_ = State::kBusy;
+  response_done_ = false;
+  keep_alive_ = framing->keep_alive && !worker_.draining() && !eof_;
+  body_bytes_ = 0;
+  expects_continue_ = head.fields.Has(cache::FieldId::kExpect);
+  if (framing->kind != http1::BodyKind::kNone) {
+    body_ = std::make_unique<http1::BodyDecoder>();
+    body_->Start(*framing);
+  }
+  if (match.status == rules::MatchResult::Status::kMatched &&
+      framing->kind == http1::BodyKind::kNone && TryHit(head, snapshot, *match.rule)) {
+    return;
+  }
+  const auto exchange = Exchange::Create(worker_, shared_from_this(), snapshot, match.rule,
+                                         std::move(head), *framing);
+  exchange_ = exchange;
+  exchange->Start();
+}
+
+// The shortest way: a plain GET or HEAD that a fresh stored response answers, with no limit to ask
+// and nothing to edit. One lookup, one write, no exchange.
+bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot,
+                              const rules::Rule& rule) {
+  if (!snapshot->rules.policies().empty() || !rule.cache.enabled || !rule.response_headers.empty() ||
+      rule.client_cache_control || !rule.upgrade.empty() || !cache::IsPlainLookup(head)) {
+    return false;
+  }
+  const int64_t start_ns = net::EventLoop::ReadClockNs();
+  cache::CacheKey& key = worker_.scratch_key();
+  key.Build(head, rule.key);
+  const cache::Store::Found found = worker_.store().Lookup(key, head, rule.cache);
+  if (!found.response) return false;
+  const cache::StoredResponse& stored = *found.response;
+  const cache::Time now = worker_.WallNow();
+  const cache::Decision decision =
+      cache::Decide(head, &stored.facts(), found.other_variants, now, rule.cache);
+  if (decision.action != cache::Action::kServe) return false;
+
+  ReplyContext context;
+  context.now = now;
+  context.cache_status.hit = true;
+  context.cache_status.ttl = stored.facts().lifetime - stored.facts().AgeAt(now);
+  context.cache_status.tier = "l1";
+  context.cache_status.reason = decision.reason;
+  context.keep_alive = keep_alive_;
+  context.client_minor_version = head.minor_version;
+  std::string& tail = worker_.scratch_text();
+  tail.clear();
+  AppendHitTail(tail, stored.facts(), context);
+
+  std::array<iovec, 18> pieces;
+  pieces[0] = net::Slice(stored.header_block());
+  pieces[1] = net::Slice(tail);
+  size_t count = 2;
+  const uint64_t body_size = head.method == cache::Method::kHead ? 0 : stored.body().size();
+  uint64_t gathered = 0;
+  if (body_size > 0) {
+    const size_t used = stored.body().Gather(0, body_size, std::span(pieces).subspan(2));
+    for (size_t i = 0; i < used; ++i) gathered += pieces[2 + i].iov_len;
+    count += used;
+    if (gathered < body_size) return false;  // many segments: the exchange streams them
+  }
+  const uint64_t head_bytes = stored.header_block().size() + tail.size();
+  Add(worker_.metrics().l1_hits);
+
+  // What the socket does not take is kept by reference; only the tail is ours to copy.
+  const net::IoResult written = stream_.Write({pieces.data(), count});
+  if (written.status == net::IoStatus::kError) {
+    OnGone();
+    return true;
+  }
+  const uint64_t total = head_bytes + body_size;
+  if (written.bytes < total) {
+    size_t skip = written.bytes;
+    for (size_t i = 0; i < count; ++i) {
+      const size_t n = std::min(skip, pieces[i].iov_len);
+      skip -= n;
+      if (n == pieces[i].iov_len) continue;
+      const iovec rest{static_cast<char*>(pieces[i].iov_base) + n, pieces[i].iov_len - n};
+      outbox_.Queue(rest, i == 1 ? nullptr : std::shared_ptr<const void>(found.response));
+    }
+    deadline_.SetAfter(listener_->write_timeout.count());
+  }
+  bytes_out_ = total;
+  Add(worker_.metrics().client_bytes_out, total);
+  const int64_t duration_us = (net::EventLoop::ReadClockNs() - start_ns) / 1000;
+  worker_.metrics().CountRequest(Outcome::kHit, decision.reason, stored.facts().status,
+                                 static_cast<uint64_t>(duration_us));
+  if (worker_.access_log().enabled()) {
+    AccessRecord record;
+    FillRequestRecord(record, head, info_, *listener_);
+    record.time = now;
+    record.status = stored.facts().status;
+    record.bytes_in = bytes_in_;
+    record.bytes_out = total;
+    record.duration_us = duration_us;
+    record.rule = rule.name;
+    record.outcome = Outcome::kHit;
+    record.reason = decision.reason;
+    record.tier = "l1";
+    record.age_s = stored.facts().AgeAt(now).count() / 1000;
+    record.key_hash = key.hash();
+    if (info_.peer_trusted) {
+      const std::string client = EffectiveClient(head, info_.peer_ip, *listener_);
+      record.client = client;
+      worker_.access_log().Write(record);
+    } else {
+      worker_.access_log().Write(record);
+    }
+  }
+  response_done_ = true;
+  if (outbox_.empty()) CompleteResponse();
+  return true;
+}
+
+void ClientConnection::RefuseRequest(const http1::ParseError& error,
+                                     const cache::RequestHead* head) {
+  keep_alive_ = false;
+  ReplyContext context;
+  context.now = worker_.WallNow();
+  context.keep_alive = false;
+  Problem problem;
+  problem.status = error.status;
+  problem.detail = error.message;
+  problem.reason = "bad-request";
+  if (error.status == 405) problem.fields = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+  const std::string reply =
+      BuildProblem(problem, context, head != nullptr && head->method == cache::Method::kHead);
+  const iovec piece = net::Slice(reply);
+  worker_.metrics().CountRequest(Outcome::kRefused, cache::Reason::kNone, error.status, 0);
+  if (worker_.access_log().enabled()) {
+    static const cache::RequestHead kNoHead;
+    AccessRecord record;
+    FillRequestRecord(record, head != nullptr ? *head : kNoHead, info_, *listener_);
+    record.time = context.now;
+    record.status = error.status;
+    record.bytes_in = bytes_in_;
+    record.bytes_out = reply.size();
+    record.outcome = Outcome::kRefused;
+    record.error = error.message;
+    worker_.access_log().Write(record);
+  }
+  state_ = State::kBusy;
+  body_.reset();
+  response_done_ = true;
+  if (!Send({&piece, 1}, nullptr)) return;
+  if (outbox_.empty()) CloseGracefully();
+}
+
+bool ClientConnection::Send(std::span<const iovec> pieces, std::shared_ptr<const void> hold) {
+  if (state_ == State::kClosed) return false;
+  size_t size = 0;
+  for (const iovec& piece : pieces) size += piece.iov_len;
+  bytes_out_ += size;
+  Add(worker_.metrics().client_bytes_out, size);
+  const bool was_empty = outbox_.empty();
+  switch (outbox_.Send(stream_, pieces, std::move(hold))) {
+    case net::IoStatus::kOk:
+      return true;
+    case net::IoStatus::kAgain:
+      if (was_empty) deadline_.SetAfter(listener_->write_timeout.count());
+      UpdateWatch();
+      return true;
+    default:
+      // The caller is on the stack: it hears of it by the result and by OnClientGone later.
+      worker_.loop().AtTurnEnd([weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->OnGone();
+      });
+      return false;
+  }
+}
+
+void ClientConnection::EndResponse() {
+  if (state_ == State::kClosed) return;
+  response_done_ = true;
+  if (outbox_.empty()) CompleteResponse();
+}
+
+void ClientConnection::CompleteResponse() {
+  if (exchange_) exchange_->OnResponseSent();
+  exchange_.reset();
+  bytes_in_ = 0;
+  bytes_out_ = 0;
+  const bool body_read = !body_ || body_->done();
+  if (!keep_alive_ && body_read && input_.empty()) {
+    if (in_process_) {
+      state_ = State::kClosing;  // Process() sees whether input is left
+    } else {
+      Close();
+    }
+    return;
+  }
+  if (!keep_alive_ || (expects_continue_ && body_ && body_bytes_ == 0 && !body_->done())) {
+    CloseGracefully();
+    return;
+  }
+  body_paused_ = false;
+  if (body_ && !body_->done()) {
+    // Its client may not know yet that the answer is there: read the rest, within a bound.
+    state_ = State::kDiscarding;
+    body_bytes_ = 0;
+    deadline_.SetAfter(listener_->header_timeout.count());
+  } else {
+    body_.reset();
+    state_ = State::kReading;
+    response_done_ = false;
+    scanned_ = 0;
+    deadline_.SetAfter(listener_->keepalive.count());
+  }
+  if (in_process_) return;
+  UpdateWatch();
+  if (!input_.empty() || stream_.HasPending()) ContinueInput();
+  if (eof_ && input_.empty()) Close();
+}
+
+void ClientConnection::ContinueInput() {
+  worker_.loop().AtTurnEnd([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || self->state_ == State::kClosed || self->in_process_) return;
+    if (!self->input_.empty()) self->Process({});
+    if (self->state_ == State::kClosed) return;
+    if (self->stream_.HasPending()) {
+      self->ReadInput();
+    } else if (self->eof_ && self->state_ == State::kReading) {
+      self->Close();
+    }
+  });
+}
+
+void ClientConnection::CloseGracefully() {
+  if (state_ == State::kClosed) return;
+  if (exchange_) {
+    exchange_->OnResponseSent();
+    exchange_.reset();
+  }
+  if (eof_) {
+    Close();
+    return;
+  }
+  // A close with unread input would become a reset, which can destroy the answer on its way.
+  state_ = State::kLingering;
+  input_ = {};
+  stream_.ShutdownWrite();
+  watch_.Watch(EV_READ);
+  deadline_.SetAfter(kLingerMs);
+}
+
+void ClientConnection::PauseBody(bool paused) {
+  if (body_paused_ == paused || state_ == State::kClosed) return;
+  body_paused_ = paused;
+  if (paused) Add(worker_.metrics().bounds, Bound::kUpstreamBuffer);
+  if (in_process_) return;
+  UpdateWatch();
+  if (!paused) ContinueInput();
+}
+
+void ClientConnection::BecomeTunnel() {
+  state_ = State::kTunnel;
+  keep_alive_ = false;
+  deadline_.Clear();
+  if (in_process_) return;
+  UpdateWatch();
+  if (!input_.empty()) ContinueInput();
+}
+
+void ClientConnection::ShutdownWrite() {
+  if (state_ != State::kClosed) stream_.ShutdownWrite();
+}
+
+}  // namespace satchel::proxy

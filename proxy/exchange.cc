@@ -1,0 +1,277 @@
+#include "proxy/exchange.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+using cache::Action;
+using cache::FieldId;
+using cache::FillState;
+using cache::Method;
+using cache::Reason;
+
+}  // namespace
+
+std::shared_ptr<Exchange> Exchange::Create(Worker& worker, std::shared_ptr<ClientConnection> client,
+                                           SnapshotPtr snapshot, const rules::Rule* rule,
+                                           cache::RequestHead&& head,
+                                           const http1::Framing& framing) {
+  return std::shared_ptr<Exchange>(new Exchange(worker, std::move(client), std::move(snapshot),
+                                                rule, std::move(head), framing));
+}
+
+Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
+                   const rules::Rule* rule, cache::RequestHead&& head,
+                   const http1::Framing& framing)
+    : worker_(worker),
+      client_(std::move(client)),
+      snapshot_(std::move(snapshot)),
+      rule_(rule),
+      head_(std::move(head)),
+      framing_(framing),
+      info_(client_->info()),
+      wait_timer_([this] { OnFillWaitOver(); }),
+      started_(worker.WallNow()),
+      started_ns_(net::EventLoop::ReadClockNs()) {
+  Add(worker_.metrics().requests_in_flight);
+  upload_ended_ = framing_.kind == http1::BodyKind::kNone;
+}
+
+Exchange::~Exchange() {
+  if (fetch_) fetch_->Cancel();
+  Subtract(worker_.metrics().requests_in_flight);
+}
+
+void Exchange::Start() {
+  const auto self = shared_from_this();
+  if (rule_ == nullptr) {
+    outcome_ = Outcome::kRefused;
+    SendProblem(404, "no rule matches this request", "no-rule");
+    return;
+  }
+  pool_ = worker_.pool(rule_->upstream_index);
+  if (info_.peer_trusted) {
+    info_.client_ip = EffectiveClient(head_, info_.peer_ip, client_->listener());
+  }
+  snapshot_->rules.MatchLimits(head_, &policies_);
+  admitted_ = [this] { LookUp(); };
+  Admit();
+}
+
+bool Exchange::HasBody() const { return head_.method != Method::kHead; }
+
+void Exchange::LookUp() {
+  state_ = State::kLookingUp;
+  const std::string_view upgrade = RequestedUpgrade(head_);
+  const bool upgrades = !upgrade.empty() && rule_->AllowsUpgrade(upgrade);
+  const bool cacheable_method = head_.method == Method::kGet || head_.method == Method::kHead;
+  if (!rule_->cache.enabled || !cacheable_method || upgrades ||
+      framing_.kind != http1::BodyKind::kNone || head_.target == "*") {
+    decision_.action = Action::kBypass;
+    decision_.reason = upgrades                 ? Reason::kUpgrade
+                       : !rule_->cache.enabled ? Reason::kRuleBypass
+                                               : Reason::kMethod;
+    GoToOrigin();
+    return;
+  }
+  key_.Build(head_, rule_->key);
+  has_key_ = true;
+  ActOn(worker_.store().Lookup(key_, head_, rule_->cache));
+}
+
+void Exchange::ActOn(const cache::Store::Found& found) {
+  stored_ = found.response;
+  other_variants_ = found.other_variants;
+  const cache::Time now = worker_.WallNow();
+  decision_ = cache::Decide(head_, stored_ ? &stored_->facts() : nullptr, other_variants_, now,
+                            rule_->cache);
+  switch (decision_.action) {
+    case Action::kServe:
+    case Action::kServeStaleAndRefresh: {
+      const bool fresh = stored_->facts().IsFreshAt(now);
+      Add(worker_.metrics().l1_hits);
+      outcome_ = fresh ? Outcome::kHit : Outcome::kStale;
+      tier_ = "l1";
+      cache_status_.hit = true;
+      if (decision_.action == Action::kServeStaleAndRefresh) RefreshInBackground();
+      SendStored(stored_);
+      return;
+    }
+    case Action::kGatewayTimeout:
+      outcome_ = Outcome::kSynthetic;
+      SendProblem(504, "only-if-cached, and nothing suitable is stored", "only-if-cached");
+      return;
+    case Action::kBypass:
+      GoToOrigin();
+      return;
+    case Action::kRevalidate:
+    case Action::kFetch:
+      break;
+  }
+  Add(worker_.metrics().l1_misses);
+  cache_status_.forward = cache::ForwardFor(decision_.reason);
+  // Only a GET for the whole response may lead others; ranges of a growing response are served to
+  // followers, so a range joins where somebody fetches the whole.
+  if (head_.method != Method::kGet || !decision_.may_store) {
+    GoToOrigin();
+    return;
+  }
+  BeginFill();
+}
+
+void Exchange::BeginFill() {
+  const bool range = head_.fields.Has(FieldId::kRange);
+  if (!rule_->cache.coalesce || !decision_.may_collapse || (range && !stored_)) {
+    cache::FillPermit permit;
+    if (!range || stored_) permit = worker_.store().TryLead(key_, head_, rule_->cache);
+    if (permit) {
+      Lead(std::move(permit));
+    } else {
+      GoToOrigin();
+    }
+    return;
+  }
+  auto begun = worker_.store().BeginFill(
+      key_, head_, rule_->cache, worker_.WallNow(),
+      [weak = weak_from_this(), loop = &worker_.loop()] {
+        loop->Post([weak] {
+          if (const auto self = weak.lock()) self->OnFillProgress();
+        });
+      });
+  switch (begun.role) {
+    case cache::Store::Role::kLeader:
+      Lead(std::move(begun.permit));
+      return;
+    case cache::Store::Role::kFollower:
+      Add(worker_.metrics().fills_followed);
+      followed_ = true;
+      reader_ = std::move(begun.reader);
+      state_ = State::kWaitingForFill;
+      if (rule_->cache.coalesce_wait.count() > 0) {
+        worker_.loop().SetTimer(wait_timer_, rule_->cache.coalesce_wait.count());
+      }
+      PumpReader();
+      return;
+    case cache::Store::Role::kAlone:
+      if (decision_.reason == Reason::kNoStoredResponse) {
+        decision_.reason = Reason::kKnownUncacheable;
+      }
+      GoToOrigin();
+      return;
+  }
+}
+
+std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool background) {
+  FillTask::Job job;
+  job.snapshot = snapshot_;
+  job.rule = rule_;
+  job.pool = pool_;
+  job.head = head_;
+  job.target = head_.target;
+  if (!rule_->rewrite.empty()) {
+    rules::Captures captures;
+    snapshot_->rules.Match(head_, &captures);
+    job.target = rules::RewriteTarget(*rule_, captures, head_);
+  }
+  job.key = key_;
+  job.client = info_;
+  job.stored = stored_;
+  job.permit = std::move(permit);
+  if (background) {
+    // The refresh is nobody's own request: its range and conditions are the stored response's.
+    job.head.fields.Remove(FieldId::kRange);
+    job.head.fields.Remove(FieldId::kIfRange);
+    job.head.fields.Remove(FieldId::kIfNoneMatch);
+    job.head.fields.Remove(FieldId::kIfModifiedSince);
+    job.head.method = Method::kGet;
+    job.head.method_text = "GET";
+  } else {
+    job.leader = weak_from_this();
+  }
+  return std::make_shared<FillTask>(worker_, std::move(job));
+}
+
+void Exchange::RefreshInBackground() {
+  cache::FillPermit permit = worker_.store().TryLead(key_, head_, rule_->cache);
+  if (!permit) return;
+  Add(worker_.metrics().refreshes);
+  const auto task = MakeTask(std::move(permit), /*background=*/true);
+  worker_.Keep(task);
+  task->Start();
+}
+
+void Exchange::Lead(cache::FillPermit permit) {
+  state_ = State::kWaitingForFill;
+  followed_ = false;
+  reader_ = permit.NewReader(nullptr);
+  task_ = MakeTask(std::move(permit), /*background=*/false);
+  worker_.Keep(task_);
+  at_origin_ = true;
+  admitted_ = [this] { task_->Start(); };
+  next_policy_ = 0;
+  Admit();
+}
+
+void Exchange::OnFillWaitOver() {
+  if (state_ != State::kWaitingForFill || !followed_) return;
+  const auto self = shared_from_this();
+  Add(worker_.metrics().bounds, Bound::kFillWait);
+  reader_ = {};
+  GoToOrigin();
+}
+
+void Exchange::OnFillProgress() {
+  const auto self = shared_from_this();
+  if (reader_) PumpReader();
+}
+
+void Exchange::OnClientGone() {
+  const auto self = shared_from_this();
+  client_.reset();
+  if (state_ == State::kDone) return;
+  if (!logged_) {
+    outcome_ = Outcome::kAborted;
+    Log();
+  }
+  state_ = State::kDone;
+  if (fetch_) fetch_->Cancel();
+  tunnel_.reset();
+  limit_pending_.reset();
+  remote_pending_.reset();
+  wait_timer_.Cancel();
+  reader_ = {};
+  if (task_) std::exchange(task_, nullptr)->OnLeaderGone();
+}
+
+void Exchange::OnRequestBroken(const http1::ParseError& error) {
+  const auto self = shared_from_this();
+  if (!client_) return;
+  if (fetch_) fetch_->Cancel();
+  client_->ForbidKeepAlive();
+  if (head_sent_) {
+    Cut(std::string(error.message));
+    return;
+  }
+  outcome_ = Outcome::kRefused;
+  SendProblem(error.status, error.message, error.status == 413 ? "body-too-large" : "bad-request");
+}
+
+void FillRequestRecord(AccessRecord& record, const cache::RequestHead& head,
+                       const ClientInfo& client, const rules::Listener& listener) {
+  record.client = client.client_ip;
+  record.listener = listener.name;
+  record.method = head.method_text;
+  record.scheme = head.scheme;
+  record.host = head.authority;
+  record.target = head.target;
+  record.protocol = head.minor_version == 0 ? "HTTP/1.0" : "HTTP/1.1";
+  if (head.fields.Has(FieldId::kUserAgent)) {
+    record.user_agent = *head.fields.First(FieldId::kUserAgent);
+  }
+}
+
+}  // namespace satchel::proxy

@@ -1,0 +1,203 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cache/cache_key.h"
+#include "cache/fill.h"
+#include "cache/http/message.h"
+#include "cache/reuse.h"
+#include "cache/store.h"
+#include "proxy/client_connection.h"
+#include "proxy/fetch.h"
+#include "proxy/fill_task.h"
+#include "proxy/metrics.h"
+#include "proxy/rate_limiter.h"
+#include "proxy/responder.h"
+#include "proxy/snapshot.h"
+#include "proxy/tunnel.h"
+
+namespace satchel::proxy {
+
+class Worker;
+
+// One request and its answer, from the parsed head to the log line.
+//
+//   kAdmitting -> kLookingUp -> kSending                       a hit
+//                            -> kWaitingForFill -> kSending    somebody fetches (perhaps our task)
+//                            -> kFetching -> kSending          the answer is ours alone
+//                                         -> kTunnelling       after a 101
+//   any -> kDone
+//
+// Owner thread only; held by its connection, by callbacks weakly.
+class Exchange final : public FetchHandler, public std::enable_shared_from_this<Exchange> {
+ public:
+  // `rule` null: no rule matches. Takes `head`'s contents.
+  static std::shared_ptr<Exchange> Create(Worker& worker, std::shared_ptr<ClientConnection> client,
+                                          SnapshotPtr snapshot, const rules::Rule* rule,
+                                          cache::RequestHead&& head, const http1::Framing& framing);
+  ~Exchange();
+
+  void Start();
+
+  // --- from the connection ---
+  void OnRequestData(std::string_view data);
+  void OnRequestEnd(const cache::HeaderMap& trailers);
+  void OnRequestBroken(const http1::ParseError& error);
+  void OnClientWritable();  // everything sent has reached the socket
+  void OnClientEof();       // in a tunnel
+  void OnTunnelData(std::string_view data);
+  void OnClientGone();
+  void OnResponseSent();
+
+  // --- from the fill task that this exchange leads ---
+  void OnFillProgress();
+  // The answer is not to be shared: it goes on as this exchange's own.
+  void TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
+                const http1::Framing& framing, cache::Reason not_stored);
+  void OnLeaderInterim(const cache::ResponseHead& head) { SendInterim(head); }
+
+ private:
+  enum class State : uint8_t {
+    kNew,
+    kAdmitting,
+    kLookingUp,
+    kWaitingForFill,
+    kFetching,
+    kSending,
+    kTunnelling,
+    kDone,
+  };
+
+  Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
+           const rules::Rule* rule, cache::RequestHead&& head, const http1::Framing& framing);
+
+  // Admission: rate limits (exchange_admission.cc).
+  void Admit();
+  void OnVerdict(const LimitVerdict& verdict);
+  void RefuseByLimit(const LimitVerdict& verdict);
+  void RefuseUnidentified(const rules::RateLimitPolicy& policy);
+
+  // Lookup and roles (exchange.cc).
+  void LookUp();
+  void ActOn(const cache::Store::Found& found);
+  void BeginFill();
+  void Lead(cache::FillPermit permit);
+  void OnFillWaitOver();
+  std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background);
+  void RefreshInBackground();
+
+  // Sending stored and growing responses (exchange_send.cc).
+  void SendStored(cache::StoredPtr response);
+  void PumpStored();
+  void PumpReader();
+  bool BeginStreaming(const cache::FillView& view);
+  void SendFromReader(const cache::FillView& view);
+  ReplyContext Context() const;
+  void SendProblem(uint16_t status, std::string_view detail, std::string_view reason,
+                   Problem problem = {});
+  void SendInterim(const cache::ResponseHead& head);
+  void Finish();
+  void Cut(std::string why);
+  void Log();
+
+  // The origin's answer as our own (exchange_origin.cc).
+  void GoToOrigin();
+  void StartPass();
+  void SendPassedHead(cache::ResponseHead& head, const http1::Framing& framing);
+  void FlushHead();
+  void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
+  void OnInvalidated();
+  void UpdateFromHead(const cache::ResponseHead& head);
+  void OnInterim(cache::ResponseHead& head) override;
+  void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
+  void OnData(std::string_view data) override;
+  void OnEnd(cache::HeaderMap& trailers) override;
+  void OnFetchError(const FetchError& error) override;
+  void OnUploadDrained() override;
+  void OnUpgraded(cache::ResponseHead& head, std::unique_ptr<UpstreamConnection> connection,
+                  std::string_view early_bytes) override;
+
+  bool HasBody() const;  // whether our answer to this request may carry one
+
+  Worker& worker_;
+  std::shared_ptr<ClientConnection> client_;  // null once it is gone
+  SnapshotPtr snapshot_;
+  const rules::Rule* rule_;
+  std::shared_ptr<UpstreamPool> pool_;
+  cache::RequestHead head_;
+  http1::Framing framing_;
+  ClientInfo info_;
+  State state_ = State::kNew;
+
+  // Admission.
+  std::vector<const rules::RateLimitPolicy*> policies_;
+  size_t next_policy_ = 0;
+  bool at_origin_ = false;  // the policies that count origin requests are being asked
+  std::function<void()> admitted_;
+  std::unique_ptr<RateLimiter::Pending> limit_pending_;
+  int64_t limit_started_ns_ = 0;
+  std::vector<LimitVerdict> verdicts_;
+  std::string limit_fields_;  // whole lines for the answer
+  std::string_view limit_policy_;
+  LimitOutcome limit_outcome_ = LimitOutcome::kNone;
+
+  // Cache.
+  cache::CacheKey key_;
+  bool has_key_ = false;
+  cache::StoredPtr stored_;  // selected by the lookup, perhaps stale
+  bool other_variants_ = false;
+  cache::Decision decision_;
+  cache::FillReader reader_;
+  std::shared_ptr<FillTask> task_;  // led by us
+  bool followed_ = false;
+  int restarts_ = 0;
+  net::Timer wait_timer_;
+  std::unique_ptr<cache::RemoteStore::Pending> remote_pending_;
+
+  // Origin.
+  std::shared_ptr<Fetch> fetch_;
+  bool upload_paused_ = false;
+  bool upload_ended_ = false;
+  std::string early_body_;  // request body received before the fetch began
+  cache::HeaderMap upload_trailers_;
+  cache::ResponseHead passed_head_;
+  http1::Framing passed_framing_;
+  size_t invalidations_pending_ = 0;
+  std::unique_ptr<Tunnel> tunnel_;
+
+  // Answer.
+  cache::StoredPtr sending_;
+  uint64_t body_at_ = 0;
+  std::optional<uint64_t> body_end_;
+  uint64_t to_consume_ = 0;  // from the reader, once what was sent has drained
+  bool head_sent_ = false;
+  bool chunked_ = false;
+  bool first_chunk_ = true;
+  char chunk_prefix_[24];
+  std::string pending_head_;  // of a passed answer, to leave with its body's first piece
+  bool pass_body_ = true;  // the passed answer carries its body to the client
+
+  // For the log.
+  cache::Time started_;
+  int64_t started_ns_;
+  uint16_t status_ = 0;
+  uint16_t upstream_status_ = 0;
+  cache::CacheStatus cache_status_;
+  Outcome outcome_ = Outcome::kMiss;
+  std::string_view tier_;
+  int64_t age_s_ = -1;
+  std::string error_;
+  bool logged_ = false;
+};
+
+// The request's side of a log line. Views point into the arguments.
+void FillRequestRecord(AccessRecord& record, const cache::RequestHead& head,
+                       const ClientInfo& client, const rules::Listener& listener);
+
+}  // namespace satchel::proxy

@@ -1,0 +1,352 @@
+#include <utility>
+
+#include "cache/invalidation.h"
+#include "cache/storability.h"
+#include "cache/validation.h"
+#include "proxy/exchange.h"
+#include "proxy/http1/serializer.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+using cache::FieldId;
+using cache::Method;
+using cache::Reason;
+
+// Request body kept while the exchange waits for a verdict or a connection.
+constexpr size_t kMaxEarlyBody = 256 * 1024;
+// Unsent request body beyond which the client is not read.
+constexpr size_t kUploadHigh = 256 * 1024;
+
+// Fields that mean nothing, or something dangerous, in a trailer section (RFC 9110 6.5.1).
+void KeepTrailerFields(cache::HeaderMap& trailers) {
+  cache::RemoveHopByHop(trailers);
+  trailers.RemoveIf([](const cache::HeaderMap::Field& field) {
+    switch (field.id) {
+      case FieldId::kContentLength:
+      case FieldId::kTransferEncoding:
+      case FieldId::kHost:
+      case FieldId::kAuthorization:
+      case FieldId::kCookie:
+      case FieldId::kSetCookie:
+      case FieldId::kCacheControl:
+      case FieldId::kContentEncoding:
+      case FieldId::kContentType:
+      case FieldId::kContentRange:
+      case FieldId::kAge:
+      case FieldId::kExpires:
+      case FieldId::kDate:
+      case FieldId::kLocation:
+      case FieldId::kRetryAfter:
+      case FieldId::kVary:
+      case FieldId::kExpect:
+      case FieldId::kRange:
+        return true;
+      default:
+        return false;
+    }
+  });
+}
+
+}  // namespace
+
+void Exchange::GoToOrigin() {
+  state_ = State::kFetching;
+  wait_timer_.Cancel();
+  at_origin_ = true;
+  next_policy_ = 0;
+  admitted_ = [this] { StartPass(); };
+  Admit();
+}
+
+void Exchange::StartPass() {
+  state_ = State::kFetching;
+  followed_ = false;
+  if (decision_.action == cache::Action::kBypass) outcome_ = Outcome::kBypass;
+  cache_status_.forward = cache::ForwardFor(decision_.reason);
+  const bool upgrade = decision_.reason == Reason::kUpgrade;
+  std::string target = head_.target;
+  if (!rule_->rewrite.empty()) {
+    rules::Captures captures;
+    snapshot_->rules.Match(head_, &captures);
+    target = rules::RewriteTarget(*rule_, captures, head_);
+  }
+  FetchRequest request;
+  request.method = head_.method_text;
+  request.idempotent = cache::IsIdempotent(head_.method) && framing_.kind == http1::BodyKind::kNone;
+  request.body = framing_.kind;
+  request.upgrade = upgrade;
+  request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing_, upgrade);
+  fetch_ = std::make_shared<Fetch>(worker_, pool_, rule_->timeouts, std::move(request), this);
+  fetch_->Start();
+  if (!early_body_.empty()) fetch_->SendBody(std::exchange(early_body_, {}));
+  if (upload_ended_ && framing_.kind != http1::BodyKind::kNone) fetch_->EndBody(upload_trailers_);
+  if (upload_paused_ && fetch_->unsent_upload() < kUploadHigh) {
+    upload_paused_ = false;
+    client_->PauseBody(false);
+  }
+}
+
+void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
+                        const http1::Framing& framing, Reason not_stored) {
+  const auto self = shared_from_this();
+  reader_ = {};
+  state_ = State::kFetching;
+  fetch_ = std::move(fetch);
+  if (!client_) {
+    fetch_->Cancel();
+    return;
+  }
+  fetch_->SetHandler(this);
+  decision_.reason = not_stored;
+  OnHead(head, framing);
+}
+
+// --- the request body ---
+
+void Exchange::OnRequestData(std::string_view data) {
+  const auto self = shared_from_this();
+  if (state_ == State::kDone) return;
+  if (!fetch_) {
+    early_body_.append(data);
+    if (early_body_.size() >= kMaxEarlyBody && client_) {
+      upload_paused_ = true;
+      client_->PauseBody(true);
+    }
+    return;
+  }
+  fetch_->SendBody(data);
+  if (fetch_->unsent_upload() >= kUploadHigh && client_) {
+    upload_paused_ = true;
+    client_->PauseBody(true);
+  }
+}
+
+void Exchange::OnRequestEnd(const cache::HeaderMap& trailers) {
+  const auto self = shared_from_this();
+  upload_ended_ = true;
+  cache::HeaderMap kept = trailers;
+  KeepTrailerFields(kept);
+  if (fetch_) {
+    fetch_->EndBody(kept);
+  } else {
+    upload_trailers_ = std::move(kept);
+  }
+}
+
+void Exchange::OnUploadDrained() {
+  if (!std::exchange(upload_paused_, false) || !client_) return;
+  client_->PauseBody(false);
+}
+
+// --- the answer ---
+
+void Exchange::OnInterim(cache::ResponseHead& head) {
+  const auto self = shared_from_this();
+  cache::RemoveHopByHop(head.fields);
+  SendInterim(head);
+}
+
+void Exchange::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
+  const auto self = shared_from_this();
+  upstream_status_ = head.status;
+  cache_status_.forward_status = head.status;
+  if (has_key_ && head_.method == Method::kHead) UpdateFromHead(head);
+  if (has_key_ && head_.method == Method::kGet && decision_.reason == Reason::kKnownUncacheable) {
+    // The origin may have changed its mind.
+    const cache::Time now = worker_.WallNow();
+    const cache::StoreVerdict verdict = cache::MayStore(
+        head_, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now, 0, rule_->cache);
+    if (verdict.store && verdict.shareable) worker_.store().ForgetUncacheable(key_);
+  }
+  InvalidateThenSend(head, framing);
+}
+
+void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
+  if (!stored_ || head.status >= 500) return;
+  // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5).
+  if (head.status == stored_->facts().status &&
+      cache::HeadConfirms(stored_->Fields(), stored_->body().size(), head.fields)) {
+    return;
+  }
+  worker_.store().Invalidate(key_);
+  if (worker_.remote() != nullptr) worker_.remote()->Remove(key_, [](bool) {});
+}
+
+void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing) {
+  const auto targets = cache::InvalidatedBy(head_, head);
+  for (const cache::InvalidTarget& target : targets) {
+    // The key as a GET of that URI would build it, under the rule that would match it.
+    cache::RequestHead get;
+    get.method = Method::kGet;
+    get.method_text = "GET";
+    get.scheme = target.scheme;
+    get.authority = target.authority;
+    get.target = target.target;
+    const rules::MatchResult match = snapshot_->rules.Match(get);
+    if (match.status != rules::MatchResult::Status::kMatched) continue;
+    cache::CacheKey key;
+    key.Build(get, match.rule->key);
+    worker_.store().Invalidate(key);
+    if (worker_.remote() != nullptr && worker_.remote()->available()) {
+      ++invalidations_pending_;
+      worker_.remote()->Remove(key, [weak = weak_from_this()](bool) {
+        if (const auto self = weak.lock()) self->OnInvalidated();
+      });
+    }
+  }
+  if (invalidations_pending_ == 0) {
+    SendPassedHead(head, framing);
+    return;
+  }
+  // The client must not hear of its change before nobody can read what was there before.
+  passed_head_ = head;
+  passed_framing_ = framing;
+  fetch_->Pause();
+}
+
+void Exchange::OnInvalidated() {
+  const auto self = shared_from_this();
+  if (--invalidations_pending_ > 0 || !client_) return;
+  SendPassedHead(passed_head_, passed_framing_);
+  if (fetch_) fetch_->Resume();
+}
+
+void Exchange::SendPassedHead(cache::ResponseHead& head, const http1::Framing& framing) {
+  if (!client_) return;
+  state_ = State::kSending;
+  const bool no_content = head.status == 204 || head.status == 304;
+  pass_body_ = HasBody() && !no_content;
+  std::optional<uint64_t> length;
+  if (framing.kind == http1::BodyKind::kLength) length = framing.length;
+  if (framing.kind == http1::BodyKind::kNone) length = 0;
+  cache_status_.reason = decision_.reason;
+  const Reply reply = BuildPassedReply(head, pass_body_, length, Context());
+  status_ = reply.status;
+  chunked_ = reply.chunked;
+  if (pass_body_ && !length && !chunked_) client_->ForbidKeepAlive();
+  head_sent_ = true;
+  if (pass_body_ && length && *length > 0) {
+    // The body's first piece is usually here already: one write for both.
+    pending_head_ = std::move(reply.head);
+    worker_.loop().AtTurnEnd([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->FlushHead();
+    });
+    return;
+  }
+  const iovec piece = net::Slice(reply.head);
+  client_->Send({&piece, 1}, nullptr);
+}
+
+void Exchange::FlushHead() {
+  if (!client_ || pending_head_.empty()) return;
+  const std::string head = std::exchange(pending_head_, {});
+  const iovec piece = net::Slice(head);
+  client_->Send({&piece, 1}, nullptr);
+}
+
+void Exchange::OnData(std::string_view data) {
+  const auto self = shared_from_this();
+  if (!client_ || !pass_body_) return;
+  char prefix[24];
+  iovec pieces[3];
+  size_t count = 0;
+  const std::string head = std::exchange(pending_head_, {});
+  if (!head.empty()) pieces[count++] = net::Slice(head);
+  if (chunked_) {
+    pieces[count++] =
+        net::Slice(http1::ChunkPrefix(prefix, data.size(), std::exchange(first_chunk_, false)));
+  }
+  pieces[count++] = net::Slice(data);
+  if (!client_->Send({pieces, count}, nullptr)) {
+    fetch_->Cancel();
+    return;
+  }
+  if (client_->unsent() > 0) {
+    Add(worker_.metrics().bounds, Bound::kClientBuffer);
+    fetch_->Pause();
+  }
+}
+
+void Exchange::OnEnd(cache::HeaderMap& trailers) {
+  const auto self = shared_from_this();
+  if (!client_) return;
+  FlushHead();
+  if (chunked_ && pass_body_ && client_) {
+    std::string last = first_chunk_ ? "0\r\n" : "\r\n0\r\n";
+    KeepTrailerFields(trailers);
+    http1::AppendFields(last, trailers);
+    last.append("\r\n");
+    const iovec piece = net::Slice(last);
+    client_->Send({&piece, 1}, nullptr);
+  }
+  Finish();
+}
+
+void Exchange::OnFetchError(const FetchError& error) {
+  const auto self = shared_from_this();
+  if (!client_) return;
+  error_ = error.message;
+  if (head_sent_) {
+    FlushHead();
+    Cut(error.message);
+    return;
+  }
+  // What is stored may stand in for an origin that can't be reached (RFC 9111 4.2.4).
+  if (stored_ && has_key_ && !error.head_received) {
+    const Reason reason = cache::MayServeOnError(head_, stored_->facts(), worker_.WallNow(), false,
+                                                 error.status, rule_->cache);
+    if (reason != Reason::kNone) {
+      decision_.reason = reason;
+      outcome_ = Outcome::kStale;
+      tier_ = "l1";
+      SendStored(stored_);
+      return;
+    }
+  }
+  outcome_ = Outcome::kError;
+  SendProblem(error.status, error.message, UpstreamErrorWord(error.kind));
+}
+
+void Exchange::OnUpgraded(cache::ResponseHead& head, std::unique_ptr<UpstreamConnection> connection,
+                          std::string_view early_bytes) {
+  const auto self = shared_from_this();
+  if (!client_) return;
+  state_ = State::kTunnelling;
+  status_ = 101;
+  upstream_status_ = 101;
+  const std::string protocol(head.fields.First(FieldId::kUpgrade).value_or(""));
+  cache::RemoveHopByHop(head.fields);
+  std::string text;
+  http1::AppendStatusLine(text, 101, head.reason);
+  http1::AppendFields(text, head.fields);
+  http1::AppendField(text, "Connection", "upgrade");
+  http1::AppendField(text, "Upgrade", protocol);
+  text.append("\r\n");
+  head_sent_ = true;
+  const iovec piece = net::Slice(text);
+  if (!client_->Send({&piece, 1}, nullptr)) return;
+  tunnel_ = std::make_unique<Tunnel>(worker_, client_, std::move(connection),
+                                     rule_->timeouts.idle.count(), [weak = weak_from_this()] {
+                                       const auto exchange = weak.lock();
+                                       if (!exchange || !exchange->client_) return;
+                                       exchange->Log();
+                                       exchange->state_ = State::kDone;
+                                       const auto client = exchange->client_;
+                                       client->Close();
+                                     });
+  tunnel_->Start(early_bytes);
+}
+
+void Exchange::OnTunnelData(std::string_view data) {
+  const auto self = shared_from_this();
+  if (tunnel_) tunnel_->OnClientData(data);
+}
+
+void Exchange::OnClientEof() {
+  const auto self = shared_from_this();
+  if (tunnel_) tunnel_->OnClientEof();
+}
+
+}  // namespace satchel::proxy

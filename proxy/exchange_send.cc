@@ -1,0 +1,361 @@
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proxy/exchange.h"
+#include "proxy/http1/serializer.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+using cache::FillState;
+using cache::FillView;
+using cache::Reason;
+
+// A request looks again when what it waited for turned out to be another variant. Bounded: after
+// that it fetches for itself.
+constexpr int kMaxRestarts = 3;
+
+constexpr size_t kPieces = 32;
+// One turn's share of one client, so that a fast one does not starve the others.
+constexpr uint64_t kPumpBytes = 1024 * 1024;
+
+}  // namespace
+
+ReplyContext Exchange::Context() const {
+  ReplyContext context;
+  context.now = worker_.WallNow();
+  context.cache_status = cache_status_;
+  context.keep_alive = client_->keep_alive();
+  context.client_minor_version = head_.minor_version;
+  context.rule = rule_;
+  context.extra_fields = limit_fields_;
+  return context;
+}
+
+void Exchange::SendStored(cache::StoredPtr response) {
+  state_ = State::kSending;
+  wait_timer_.Cancel();
+  sending_ = std::move(response);
+  const cache::Time now = worker_.WallNow();
+  const cache::ResponseFacts& facts = sending_->facts();
+  cache_status_.ttl = facts.lifetime - facts.AgeAt(now);
+  cache_status_.tier = tier_;
+  cache_status_.reason = decision_.reason;
+  age_s_ = facts.AgeAt(now).count() / 1000;
+  const Reply reply = BuildStoredReply(head_, *sending_, sending_->body().size(), Context());
+  status_ = reply.status;
+  body_at_ = reply.body_first;
+  body_end_ = reply.body_first + reply.body_length.value_or(sending_->body().size());
+  head_sent_ = true;
+  std::array<iovec, kPieces> pieces;
+  pieces[0] = net::Slice(reply.head);
+  size_t count = 1;
+  // Small bodies leave with the head in one call; the rest follows as the socket takes it.
+  const uint64_t size = *body_end_ - body_at_;
+  if (size > 0 && size <= kPumpBytes) {
+    const size_t used = sending_->body().Gather(body_at_, size, std::span(pieces).subspan(1));
+    for (size_t i = 1; i <= used; ++i) body_at_ += pieces[i].iov_len;
+    count += used;
+  }
+  // The head is this call's, the body the response's: what is left of the head must be copied.
+  auto hold = std::make_shared<std::pair<std::string, cache::StoredPtr>>(std::move(reply.head),
+                                                                         sending_);
+  pieces[0] = net::Slice(hold->first);
+  if (!client_->Send({pieces.data(), count}, hold)) return;
+  PumpStored();
+}
+
+void Exchange::PumpStored() {
+  while (client_ && client_->unsent() == 0 && body_at_ < *body_end_) {
+    std::array<iovec, kPieces> pieces;
+    const uint64_t size = std::min(*body_end_ - body_at_, kPumpBytes);
+    const size_t used = sending_->body().Gather(body_at_, size, pieces);
+    for (size_t i = 0; i < used; ++i) body_at_ += pieces[i].iov_len;
+    if (!client_->Send({pieces.data(), used}, sending_)) return;
+  }
+  if (client_ && body_at_ == *body_end_) Finish();
+}
+
+void Exchange::PumpReader() {
+  const auto self = shared_from_this();
+  while (client_ && reader_) {
+    if (client_->unsent() > 0) return;  // OnClientWritable goes on
+    const FillView view = reader_.View();
+    switch (view.state) {
+      case FillState::kWaiting:
+        if (reader_.Arm()) return;
+        continue;
+      case FillState::kPromoted: {
+        auto permit = reader_.TakePermit();
+        if (!permit) continue;
+        Add(worker_.metrics().fills_promoted);
+        wait_timer_.Cancel();
+        Lead(std::move(*permit));
+        return;
+      }
+      case FillState::kReleased:
+        reader_ = {};
+        wait_timer_.Cancel();
+        // Ours alone: the task hands the answer over; a follower fetches for itself.
+        if (followed_) GoToOrigin();
+        return;
+      case FillState::kFailed:
+        if (head_sent_) {
+          SendFromReader(view);
+          if (client_ && reader_ && client_->unsent() == 0 &&
+              reader_.position() >= view.available) {
+            Cut(view.error.message);
+          }
+          return;
+        }
+        reader_ = {};
+        error_ = view.error.message;
+        outcome_ = Outcome::kError;
+        SendProblem(static_cast<uint16_t>(view.error.status >= 500 ? view.error.status : 502),
+                    view.error.message, "upstream-error");
+        return;
+      case FillState::kComplete:
+      case FillState::kStreaming:
+        if (!head_sent_ && !BeginStreaming(view)) return;
+        if (sending_ || !client_) return;
+        SendFromReader(view);
+        if (!client_ || !reader_ || client_->unsent() > 0) return;
+        // Everything committed so far is on its way; with more there already, look again.
+        if (view.state == FillState::kStreaming && reader_.Arm()) return;
+        continue;
+    }
+  }
+}
+
+// The head is known: answers from it. False: the exchange took another way.
+bool Exchange::BeginStreaming(const FillView& view) {
+  wait_timer_.Cancel();
+  const cache::StoredPtr& response = view.complete ? view.complete : view.head;
+  // A follower joined before the origin named what it selects by: is this its variant (4.1)?
+  const bool other_variant =
+      followed_ && (response->vary().star ||
+                    (!response->vary().empty() &&
+                     cache::VaryValues(response->vary(), head_, rule_->cache) !=
+                         response->vary_values()));
+  if (other_variant) {
+    reader_ = {};
+    if (++restarts_ > kMaxRestarts) {
+      GoToOrigin();
+    } else {
+      LookUp();
+    }
+    return false;
+  }
+  const cache::Time now = worker_.WallNow();
+  if (followed_) {
+    outcome_ = Outcome::kCollapsed;
+    cache_status_.collapsed = true;
+    if (!response->facts().IsFreshAt(now)) decision_.reason = response->facts().stored_because;
+  } else if (task_) {
+    upstream_status_ = task_->upstream_status();
+    if (upstream_status_ != 0) cache_status_.forward_status = upstream_status_;
+    cache_status_.stored = task_->stored_answer();
+    if (task_->from_remote()) {
+      tier_ = "l2";
+      cache_status_.hit = true;
+      cache_status_.forward = cache::CacheStatus::Forward::kNone;
+      outcome_ = response->facts().IsFreshAt(now) ? Outcome::kHit : Outcome::kStale;
+      decision_.reason = response->facts().IsFreshAt(now) ? Reason::kFresh
+                                                          : Reason::kStaleWhileRevalidate;
+      if (outcome_ == Outcome::kStale) {
+        stored_ = response;
+        RefreshInBackground();
+      }
+    } else if (task_->stale_reason() != Reason::kNone) {
+      outcome_ = Outcome::kStale;
+      decision_.reason = task_->stale_reason();
+    } else if (task_->revalidated()) {
+      outcome_ = Outcome::kRevalidated;
+      decision_.reason = Reason::kRevalidated;
+    } else {
+      outcome_ = Outcome::kMiss;
+    }
+  }
+  if (view.complete) {
+    reader_ = {};
+    SendStored(view.complete);
+    return true;
+  }
+  state_ = State::kSending;
+  const cache::ResponseFacts& facts = view.head->facts();
+  cache_status_.ttl = facts.lifetime - facts.AgeAt(now);
+  cache_status_.tier = tier_;
+  cache_status_.reason = decision_.reason;
+  age_s_ = facts.AgeAt(now).count() / 1000;
+  const Reply reply = BuildStoredReply(head_, *view.head, view.length, Context());
+  status_ = reply.status;
+  chunked_ = reply.chunked;
+  body_at_ = reply.body_first;
+  if (reply.body_length) {
+    body_end_ = reply.body_first + *reply.body_length;
+  } else if (view.length) {
+    body_end_ = *view.length;
+  }
+  if (!chunked_ && !body_end_) client_->ForbidKeepAlive();  // ended by close
+  head_sent_ = true;
+  const iovec piece = net::Slice(reply.head);
+  return client_->Send({&piece, 1}, nullptr);
+}
+
+void Exchange::SendFromReader(const FillView& view) {
+  uint64_t budget = kPumpBytes;
+  while (client_ && client_->unsent() == 0 && reader_) {
+    reader_.Consume(std::exchange(to_consume_, 0));
+    // What lies before a range is passed over as it comes.
+    if (reader_.position() < body_at_) {
+      reader_.Consume(std::min(body_at_, view.available) - reader_.position());
+      if (reader_.position() < body_at_) return;
+    }
+    const uint64_t end = body_end_ ? std::min(*body_end_, view.available) : view.available;
+    const uint64_t ready = end - std::min(end, reader_.position());
+    const bool at_end = body_end_ ? reader_.position() >= *body_end_
+                                  : view.state == FillState::kComplete && ready == 0;
+    if (at_end) {
+      if (chunked_) {
+        const std::string_view last = first_chunk_ ? "0\r\n\r\n" : "\r\n0\r\n\r\n";
+        const iovec piece = net::Slice(last);
+        if (!client_->Send({&piece, 1}, nullptr)) return;
+      }
+      reader_ = {};
+      Finish();
+      return;
+    }
+    if (ready == 0 || budget == 0) return;
+    std::array<iovec, kPieces> pieces;
+    size_t count = reader_.Gather(std::span(pieces).subspan(1));
+    uint64_t size = 0;
+    const uint64_t most = std::min(ready, budget);
+    for (size_t i = 1; i <= count; ++i) {
+      if (size + pieces[i].iov_len >= most) {
+        pieces[i].iov_len = most - size;
+        size = most;
+        count = i;
+        break;
+      }
+      size += pieces[i].iov_len;
+    }
+    if (size == 0) return;
+    budget -= size;
+    std::span<const iovec> out = std::span(pieces).subspan(1, count);
+    if (chunked_) {
+      pieces[0] =
+          net::Slice(http1::ChunkPrefix(chunk_prefix_, size, std::exchange(first_chunk_, false)));
+      out = std::span(pieces).first(count + 1);
+    }
+    to_consume_ = size;
+    // The bytes stay valid until they are consumed, and the reader lives as long as this exchange.
+    if (!client_->Send(out, shared_from_this())) return;
+  }
+}
+
+void Exchange::OnClientWritable() {
+  const auto self = shared_from_this();
+  if (tunnel_) {
+    tunnel_->OnClientWritable();
+  } else if (sending_) {
+    PumpStored();
+  } else if (reader_) {
+    PumpReader();
+  } else if (fetch_) {
+    fetch_->Resume();
+  }
+}
+
+void Exchange::SendInterim(const cache::ResponseHead& head) {
+  // HTTP/1.0 knows no interim responses (RFC 9110 15.2).
+  if (!client_ || head_sent_ || head_.minor_version == 0) return;
+  std::string text;
+  http1::AppendStatusLine(text, head.status, head.reason);
+  http1::AppendFields(text, head.fields);
+  text.append("\r\n");
+  const iovec piece = net::Slice(text);
+  client_->Send({&piece, 1}, nullptr);
+}
+
+void Exchange::SendProblem(uint16_t status, std::string_view detail, std::string_view reason,
+                           Problem problem) {
+  if (!client_) return;
+  state_ = State::kSending;
+  wait_timer_.Cancel();
+  status_ = status;
+  if (error_.empty() && status >= 500) error_ = detail;
+  cache_status_.stored = false;
+  cache_status_.tier = {};
+  cache_status_.reason = decision_.reason;
+  problem.status = status;
+  problem.detail = detail;
+  problem.reason = reason;
+  const std::string reply = BuildProblem(problem, Context(), !HasBody());
+  head_sent_ = true;
+  const iovec piece = net::Slice(reply);
+  if (!client_->Send({&piece, 1}, nullptr)) return;
+  Finish();
+}
+
+void Exchange::Finish() {
+  if (state_ == State::kDone || !client_) return;
+  state_ = State::kDone;
+  const auto client = client_;
+  client->EndResponse();
+}
+
+void Exchange::OnResponseSent() {
+  state_ = State::kDone;
+  if (!logged_) Log();
+  reader_ = {};
+  task_.reset();
+  if (fetch_) fetch_->Cancel();
+  client_.reset();
+}
+
+void Exchange::Cut(std::string why) {
+  if (!client_) return;
+  error_ = std::move(why);
+  outcome_ = Outcome::kError;
+  Log();
+  state_ = State::kDone;
+  const auto client = client_;
+  client->Abort();
+}
+
+void Exchange::Log() {
+  logged_ = true;
+  const int64_t duration_us = (net::EventLoop::ReadClockNs() - started_ns_) / 1000;
+  worker_.metrics().CountRequest(outcome_, decision_.reason, status_,
+                                 static_cast<uint64_t>(duration_us));
+  if (!worker_.access_log().enabled() || !client_) return;
+  AccessRecord record;
+  FillRequestRecord(record, head_, info_, client_->listener());
+  record.time = started_;
+  record.status = status_;
+  record.bytes_in = client_->bytes_in();
+  record.bytes_out = client_->bytes_out();
+  record.duration_us = duration_us;
+  if (rule_ != nullptr) record.rule = rule_->name;
+  record.outcome = outcome_;
+  record.reason = decision_.reason;
+  record.tier = tier_;
+  record.age_s = age_s_;
+  if (has_key_) record.key_hash = key_.hash();
+  const Fetch* fetch = fetch_ ? fetch_.get() : task_ ? task_->fetch() : nullptr;
+  if (fetch != nullptr) {
+    record.upstream = fetch->pool().config().name;
+    record.upstream_address = fetch->server_text();
+    record.upstream_us = fetch->first_byte_us();
+    record.upstream_attempts = fetch->attempts();
+    record.upstream_status = upstream_status_;
+  }
+  record.limit_policy = limit_policy_;
+  record.limit = limit_outcome_;
+  record.error = error_;
+  worker_.access_log().Write(record);
+}
+
+}  // namespace satchel::proxy

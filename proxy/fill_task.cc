@@ -1,0 +1,263 @@
+#include "proxy/fill_task.h"
+
+#include <utility>
+
+#include "cache/reuse.h"
+#include "cache/storability.h"
+#include "cache/validation.h"
+#include "proxy/exchange.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+// A pass keeps at most this much that its slowest reader has not taken.
+constexpr uint64_t kBacklogHigh = 1024 * 1024;
+constexpr uint64_t kBacklogLow = 256 * 1024;
+
+}  // namespace
+
+FillTask::FillTask(Worker& worker, Job job) : worker_(worker), job_(std::move(job)) {}
+
+FillTask::~FillTask() {
+  if (fetch_) fetch_->Cancel();
+}
+
+void FillTask::Start() {
+  Add(worker_.metrics().fills_led);
+  if (worker_.remote() != nullptr && worker_.remote()->available()) {
+    AskRemote();
+  } else {
+    StartFetch();
+  }
+}
+
+void FillTask::TellLeader() {
+  if (const auto leader = job_.leader.lock()) leader->OnFillProgress();
+}
+
+void FillTask::Done() {
+  remote_pending_.reset();
+  worker_.Forget(this);
+}
+
+void FillTask::Complete(cache::StoredPtr response, bool insert) {
+  job_.permit.CompleteWith(std::move(response), insert);
+}
+
+void FillTask::AskRemote() {
+  remote_started_ns_ = net::EventLoop::ReadClockNs();
+  remote_pending_ = worker_.remote()->Lookup(
+      job_.key, job_.head, job_.rule->cache,
+      [this](cache::Result<cache::StoredPtr> found) { OnRemote(std::move(found)); });
+}
+
+void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
+  const auto self = shared_from_this();
+  const auto finished = std::move(remote_pending_);
+  worker_.metrics().l2_read_duration.Observe(
+      static_cast<uint64_t>((net::EventLoop::ReadClockNs() - remote_started_ns_) / 1000));
+  if (!found || !*found) {
+    StartFetch();
+    return;
+  }
+  const cache::StoredPtr response = std::move(*found);
+  const cache::Decision decision = cache::Decide(job_.head, &response->facts(), false,
+                                                 worker_.WallNow(), job_.rule->cache);
+  const bool background = job_.leader.expired();
+  if (decision.action == cache::Action::kServe ||
+      (decision.action == cache::Action::kServeStaleAndRefresh && !background)) {
+    from_remote_ = true;
+    Complete(response, true);
+    TellLeader();
+    Done();
+    return;
+  }
+  // Too old to serve, but perhaps a better base for a validation than what we have.
+  if (!job_.stored || response->facts().received > job_.stored->facts().received) {
+    job_.stored = response;
+  }
+  StartFetch();
+}
+
+void FillTask::StartFetch() {
+  cache::RequestHead head = job_.head;
+  if (job_.stored) {
+    conditional_ = cache::MakeConditional(head, job_.stored->Fields());
+  }
+  FetchRequest request;
+  request.method = head.method_text;
+  request.idempotent = true;
+  request.head = BuildUpstreamHead(head, job_.target, *job_.rule, job_.client, {}, false);
+  fetch_ = std::make_shared<Fetch>(worker_, job_.pool, job_.rule->timeouts, std::move(request),
+                                   this);
+  fetch_->Start();
+}
+
+void FillTask::OnInterim(cache::ResponseHead& head) {
+  if (const auto leader = job_.leader.lock()) leader->OnLeaderInterim(head);
+}
+
+bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
+  if (!job_.stored || published_) return false;
+  stale_reason_ = cache::MayServeOnError(job_.head, job_.stored->facts(), worker_.WallNow(),
+                                         reached, status, job_.rule->cache);
+  if (stale_reason_ == cache::Reason::kNone) return false;
+  Complete(job_.stored, false);
+  return true;
+}
+
+void FillTask::OnNotModified(const cache::ResponseHead& head) {
+  const cache::Time now = worker_.WallNow();
+  cache::ResponseHead merged;
+  merged.status = job_.stored->facts().status;
+  merged.reason = job_.stored->reason();
+  merged.fields = cache::MergeNotModified(job_.stored->Fields(), head.fields);
+  // Age speaks of the answer that carried it: without one in the 304 the clock starts anew.
+  if (!head.fields.Has(cache::FieldId::kAge)) merged.fields.Remove(cache::FieldId::kAge);
+  const cache::StoreVerdict verdict =
+      cache::MayStore(job_.head, merged, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
+                      worker_.Random(), job_.rule->cache);
+  verdict_reason_ = verdict.reason;
+  revalidated_ = true;
+  cache::ResponseFacts facts = verdict.facts;
+  if (!verdict.store) {
+    // Usable for this answer, not to be kept any longer.
+    facts = job_.stored->facts();
+    facts.received = now;
+    facts.initial_age = cache::Millis(0);
+    facts.lifetime = cache::Millis(0);
+  }
+  const cache::StoredPtr updated = cache::StoredResponse::WithFields(
+      *job_.stored, cache::StoredFields(merged, now, job_.rule->cache), facts);
+  stored_answer_ = verdict.store;
+  if (!verdict.store) worker_.store().Invalidate(job_.key);
+  Complete(updated, verdict.store);
+  if (verdict.store && worker_.remote() != nullptr) {
+    worker_.remote()->Put(updated, job_.rule->cache);
+  }
+}
+
+void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
+  const auto self = shared_from_this();
+  upstream_status_ = head.status;
+  const cache::Time now = worker_.WallNow();
+  if (conditional_ && head.status == 304) {
+    if (cache::NotModifiedSelects(job_.stored->Fields(), head.fields)) {
+      OnNotModified(head);
+      TellLeader();
+      return;
+    }
+    // It speaks of something we do not have: ask again, without conditions.
+    conditional_ = false;
+    job_.stored = nullptr;
+    fetch_->Cancel();
+    StartFetch();
+    return;
+  }
+  const bool server_error = head.status >= 500;
+  if (server_error && FallBackOnStale(true, head.status)) {
+    TellLeader();
+    return;
+  }
+  const cache::StoreVerdict verdict =
+      cache::MayStore(job_.head, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
+                      worker_.Random(), job_.rule->cache);
+  verdict_reason_ = verdict.reason;
+  if (!verdict.store || !verdict.shareable || (server_error && job_.stored)) {
+    // A full answer to a validation replaces the old response even if it can't be kept itself.
+    if (job_.stored && !server_error) worker_.store().Invalidate(job_.key);
+    if (!server_error && head.status != 304) {
+      worker_.store().RememberUncacheable(job_.key, now);
+    }
+    job_.permit.Release(verdict.reason);
+    if (const auto leader = job_.leader.lock()) {
+      leader->TakeOver(std::exchange(fetch_, nullptr), head, framing, verdict.reason);
+    } else {
+      fetch_->Cancel();
+    }
+    Done();
+    return;
+  }
+  cache::StoredResponse::Parts parts;
+  parts.key = job_.key.text();
+  parts.vary = cache::ParseVary(head.fields);
+  parts.vary_values = cache::VaryValues(parts.vary, job_.head, job_.rule->cache);
+  parts.facts = verdict.facts;
+  parts.reason = head.reason;
+  parts.fields = cache::StoredFields(head, now, job_.rule->cache);
+  std::optional<uint64_t> length;
+  if (framing.kind == http1::BodyKind::kLength) length = framing.length;
+  if (framing.kind == http1::BodyKind::kNone) length = 0;
+  stored_answer_ = true;
+  published_ = true;
+  job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length);
+  TellLeader();
+}
+
+void FillTask::OnData(std::string_view data) {
+  const auto self = shared_from_this();
+  if (!published_) return;  // the body of an answer that we replaced by a stored one
+  job_.permit.Append(data);
+  TellLeader();
+  CheckBacklog();
+}
+
+void FillTask::CheckBacklog() {
+  if (!job_.permit || !job_.permit.is_pass()) return;
+  stored_answer_ = false;
+  if (!job_.permit.has_readers()) {
+    Add(worker_.metrics().bounds, Bound::kMaxObject);
+    fetch_->Cancel();
+    job_.permit.Fail({cache::ErrorSource::kClient, "nobody reads it any more", 0});
+    Done();
+    return;
+  }
+  if (paused_ || job_.permit.Backlog() < kBacklogHigh) return;
+  paused_ = true;
+  Add(worker_.metrics().bounds, Bound::kClientBuffer);
+  fetch_->Pause();
+  // Readers may live on other workers: the message comes through the mailbox.
+  job_.permit.NotifyBelow(kBacklogLow, [weak = weak_from_this(), loop = &worker_.loop()] {
+    loop->Post([weak] {
+      const auto self = weak.lock();
+      if (!self || !self->fetch_) return;
+      self->paused_ = false;
+      self->fetch_->Resume();
+      self->CheckBacklog();
+    });
+  });
+}
+
+void FillTask::OnEnd(cache::HeaderMap&) {
+  const auto self = shared_from_this();
+  if (published_ && job_.permit) {
+    const bool pass = job_.permit.is_pass();
+    const cache::StoredPtr stored = job_.permit.Finish();
+    stored_answer_ = stored != nullptr;
+    if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
+    if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);
+    TellLeader();
+  }
+  Done();
+}
+
+void FillTask::OnFetchError(const FetchError& error) {
+  const auto self = shared_from_this();
+  error_ = error;
+  if (job_.permit) {
+    if (!FallBackOnStale(error.head_received, error.status)) {
+      Add(worker_.metrics().fills_failed);
+      job_.permit.Fail({cache::ErrorSource::kUpstream, error.message, error.status});
+    }
+    TellLeader();
+  }
+  Done();
+}
+
+void FillTask::OnLeaderGone() {
+  const auto self = shared_from_this();
+  if (published_ && job_.permit && job_.permit.is_pass()) CheckBacklog();
+}
+
+}  // namespace satchel::proxy

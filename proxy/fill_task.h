@@ -1,0 +1,92 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "cache/cache_key.h"
+#include "cache/fill.h"
+#include "cache/http/message.h"
+#include "cache/remote_store.h"
+#include "proxy/fetch.h"
+#include "proxy/request_filter.h"
+#include "proxy/snapshot.h"
+
+namespace satchel::proxy {
+
+class Exchange;
+class Worker;
+
+// The leader's work: brings one response into L1 for whoever reads it, from L2 or from the origin
+// (a validation where a stored response has validators). Lives on when its client leaves. Kept by
+// the worker until it is done; owner thread only.
+class FillTask final : public FetchHandler, public std::enable_shared_from_this<FillTask> {
+ public:
+  struct Job {
+    SnapshotPtr snapshot;
+    const rules::Rule* rule = nullptr;
+    std::shared_ptr<UpstreamPool> pool;
+    cache::RequestHead head;
+    std::string target;  // for the origin
+    cache::CacheKey key;
+    ClientInfo client;
+    cache::StoredPtr stored;    // to validate or to fall back on; may be null
+    cache::FillPermit permit;
+    std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
+  };
+
+  FillTask(Worker& worker, Job job);
+  ~FillTask();
+
+  void Start();
+  // Another reader waits no longer than its own request allows; the leader has gone.
+  void OnLeaderGone();
+
+  // For the leader's log line and Cache-Status.
+  const Fetch* fetch() const { return fetch_.get(); }
+  uint16_t upstream_status() const { return upstream_status_; }
+  bool from_remote() const { return from_remote_; }
+  bool revalidated() const { return revalidated_; }
+  bool stored_answer() const { return stored_answer_; }
+  cache::Reason stale_reason() const { return stale_reason_; }
+  cache::Reason verdict_reason() const { return verdict_reason_; }
+  const FetchError& error() const { return error_; }
+
+ private:
+  void AskRemote();
+  void OnRemote(cache::Result<cache::StoredPtr> found);
+  void StartFetch();
+  void OnNotModified(const cache::ResponseHead& head);
+  bool FallBackOnStale(bool reached, uint16_t status);
+  void Complete(cache::StoredPtr response, bool insert);
+  void TellLeader();
+  void Done();
+  void CheckBacklog();
+
+  void OnInterim(cache::ResponseHead& head) override;
+  void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
+  void OnData(std::string_view data) override;
+  void OnEnd(cache::HeaderMap& trailers) override;
+  void OnFetchError(const FetchError& error) override;
+  void OnUploadDrained() override {}
+  void OnUpgraded(cache::ResponseHead&, std::unique_ptr<UpstreamConnection>,
+                  std::string_view) override {}
+
+  Worker& worker_;
+  Job job_;
+  std::unique_ptr<cache::RemoteStore::Pending> remote_pending_;
+  int64_t remote_started_ns_ = 0;
+  std::shared_ptr<Fetch> fetch_;
+  bool conditional_ = false;
+  bool published_ = false;
+  bool paused_ = false;
+  bool from_remote_ = false;
+  bool revalidated_ = false;
+  bool stored_answer_ = false;
+  uint16_t upstream_status_ = 0;
+  cache::Reason stale_reason_ = cache::Reason::kNone;
+  cache::Reason verdict_reason_ = cache::Reason::kNone;
+  FetchError error_;
+};
+
+}  // namespace satchel::proxy
