@@ -81,8 +81,8 @@ int ParseRequestLine(std::string_view line, AdminRequest* request) {
   const std::string_view target = line.substr(first + 1, second - first - 1);
   const std::string_view version = line.substr(second + 1);
   if (!IsToken(method) || HasControls(line)) return 400;
-  if (version != "HTTP/1.1" && version != "HTTP/1.0") return 505;
   if (!target.starts_with('/')) return 400;
+  if (version != "HTTP/1.1" && version != "HTTP/1.0") return 505;
   const size_t question = target.find('?');
   request->method = method;
   request->path = target.substr(0, question);
