@@ -120,9 +120,9 @@ Result<AdminAnswer> AskAdmin(const rules::Endpoint& address, std::string_view me
   }
   AdminAnswer answer;
   const size_t end = text.find("\r\n\r\n");
-  const bool parsed = text.starts_with("HTTP/1.1 ") && end != std::string::npos &&
-                      std::from_chars(text.data() + 9, text.data() + 12, answer.status).ec ==
-                          std::errc();
+  const bool parsed =
+      text.starts_with("HTTP/1.1 ") && end != std::string::npos &&
+      std::from_chars(text.data() + 9, text.data() + 12, answer.status).ec == std::errc();
   if (!parsed) {
     return Fail(ErrorSource::kInternal, target->ToString() + " does not answer as Satchel does");
   }

@@ -138,9 +138,8 @@ int RunCheck(const CheckOptions& options) {
   }
   const bool fine = parsed.config.has_value() && parsed.errors.empty();
   if (options.json) {
-    const ordered_json json = {{"ok", fine},
-                               {"errors", ToJson(parsed.errors)},
-                               {"warnings", ToJson(parsed.warnings)}};
+    const ordered_json json = {
+        {"ok", fine}, {"errors", ToJson(parsed.errors)}, {"warnings", ToJson(parsed.warnings)}};
     PutLine(stdout, json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
     return fine ? kFine : kErrors;
   }
@@ -189,8 +188,8 @@ int Run(RunOptions options, const std::string& log_level) {
     return kUsage;
   }
   if (options.config_file.empty() && options.upstream.empty()) {
-    PutLine(stderr, "satchel run: needs -c FILE, or --upstream HOST:PORT\n\n" +
-                        std::string(kExamples));
+    PutLine(stderr,
+            "satchel run: needs -c FILE, or --upstream HOST:PORT\n\n" + std::string(kExamples));
     return kUsage;
   }
   if (const auto level = kLevels.find(log_level); level != kLevels.end()) {

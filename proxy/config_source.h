@@ -14,9 +14,9 @@ namespace satchel::proxy {
 // or the file-less form; and what the command line says on top.
 struct RunOptions {
   std::string config_file;
-  std::vector<std::string> listen;  // without a file only; none: ":8080"
-  std::string upstream;             // without a file only
-  std::string redis;                // without a file only
+  std::vector<std::string> listen;   // without a file only; none: ":8080"
+  std::string upstream;              // without a file only
+  std::string redis;                 // without a file only
   std::optional<std::string> admin;  // an address or "off"
   std::optional<uint32_t> workers;
   std::optional<rules::LogLevel> log_level;

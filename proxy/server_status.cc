@@ -166,13 +166,13 @@ void Server::LogStart() const {
     for (const rules::Endpoint& server : upstream.servers) upstreams += server.text + " ";
     upstreams.back() = ')';
   }
-  OpsLog().info("satchel {} listens on {}; upstream {}; admin {}; {} worker(s); {} MiB of memory "
-                "for responses; {}",
-                SATCHEL_VERSION, listeners, upstreams,
-                admin_listener_ != nullptr ? "http://" + admin_listener_->bound().ToString()
-                                           : "off",
-                workers_->size(), store_->options().capacity >> 20,
-                config.l2 ? "shared Redis " + config.l2->redis : "no shared Redis");
+  OpsLog().info(
+      "satchel {} listens on {}; upstream {}; admin {}; {} worker(s); {} MiB of memory "
+      "for responses; {}",
+      SATCHEL_VERSION, listeners, upstreams,
+      admin_listener_ != nullptr ? "http://" + admin_listener_->bound().ToString() : "off",
+      workers_->size(), store_->options().capacity >> 20,
+      config.l2 ? "shared Redis " + config.l2->redis : "no shared Redis");
 }
 
 }  // namespace satchel::proxy

@@ -18,7 +18,7 @@ namespace satchel::proxy {
 struct Snapshot {
   uint64_t generation = 0;  // 1 at the start, one more with each reload
   rules::Config config;
-  rules::RuleSet rules;     // of config.rules and config.rate_limits
+  rules::RuleSet rules;  // of config.rules and config.rate_limits
   AccessLogOptions access_log;
   std::vector<std::shared_ptr<net::ServerTls>> listener_tls;  // as config.listeners; null: plain
   std::vector<std::shared_ptr<net::ClientTls>> upstream_tls;  // as config.upstreams; null: plain

@@ -97,8 +97,7 @@ std::vector<ServerStatus> WorkerThreads::Servers(std::chrono::milliseconds patie
   }
   std::vector<ServerStatus> sum;
   std::unique_lock lock(answers->mutex);
-  answers->changed.wait_for(lock, patience,
-                            [&] { return answers->parts.size() == slots_.size(); });
+  answers->changed.wait_for(lock, patience, [&] { return answers->parts.size() == slots_.size(); });
   for (const auto& part : answers->parts) {
     for (const ServerStatus& one : part) {
       const auto same = std::find_if(sum.begin(), sum.end(), [&one](const ServerStatus& other) {
