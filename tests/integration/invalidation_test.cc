@@ -70,6 +70,9 @@ TEST_F(InvalidationTest, AllVariantsGo) {
             [](OriginExchange& exchange) { exchange.Respond(Fresh("x", 60, {{"Vary", "X-V"}})); });
   Start();
   for (const char* value : {"a", "b"}) Get("/", {{"X-V", value}});
+  for (const char* value : {"a", "b"}) {
+    EXPECT_TRUE(CacheStatus(Get("/", {{"X-V", value}})).hit()) << value;
+  }
   Send("POST", "/");
   for (const char* value : {"a", "b"}) {
     EXPECT_FALSE(CacheStatus(Get("/", {{"X-V", value}})).hit()) << value;

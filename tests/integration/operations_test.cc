@@ -42,17 +42,19 @@ TEST_F(OperationsTest, TheAdminListenerAnswersItsFourQuestions) {
   origin.On("/", Fresh("x"));
   Start();
   Get("/");
-  EXPECT_EQ(Fetch(satchel->admin(), "/healthz").status, 200);
-  EXPECT_EQ(Fetch(satchel->admin(), "/readyz").status, 200);
-  Response metrics = Fetch(satchel->admin(), "/metrics");
+  EXPECT_EQ(satchel->Admin("/healthz").status, 200);
+  EXPECT_EQ(satchel->Admin("/readyz").status, 200);
+  Response metrics = satchel->Admin("/metrics");
   EXPECT_EQ(metrics.status, 200);
   EXPECT_THAT(metrics.Get("Content-Type"), HasSubstr("text/plain"));
   EXPECT_THAT(metrics.body, HasSubstr("# TYPE satchel_requests_total counter"));
-  Response status = Fetch(satchel->admin(), "/status");
+  Response status = satchel->Admin("/status");
   EXPECT_THAT(status.Get("Content-Type"), HasSubstr("application/json"));
   EXPECT_TRUE(nlohmann::json::parse(status.body, nullptr, false).is_object()) << status.body;
-  EXPECT_EQ(Fetch(satchel->admin(), "/nothing").status, 404);
-  EXPECT_EQ(Fetch(satchel->admin(), "POST", "/metrics", {}).status, 405);
+  EXPECT_EQ(satchel->Admin("/nothing").status, 404);
+  EXPECT_EQ(Fetch(satchel->admin(), "POST", "/metrics", {{"Host", satchel->admin()}}).status, 405);
+  // A name of somebody else's may point here (DNS rebinding): it learns nothing.
+  EXPECT_EQ(satchel->Admin("/status", {{"Host", "evil.example"}}).status, 403);
   // Never on the public listener.
   EXPECT_EQ(Get("/metrics").status, 404);
   EXPECT_EQ(origin.RequestCount("/metrics"), 1u);
@@ -193,8 +195,8 @@ TEST_F(OperationsTest, SigtermDrainsAndExitsClean) {
   ASSERT_TRUE(busy.ReadBodyUntil(&response, 5));
   satchel->process().Signal(SIGTERM);
   // First it says that it is not ready, and still serves who comes.
-  EXPECT_TRUE(Eventually([&] { return Fetch(satchel->admin(), "/readyz").status == 503; }));
-  EXPECT_EQ(Fetch(satchel->admin(), "/healthz").status, 200);
+  EXPECT_TRUE(Eventually([&] { return satchel->Admin("/readyz").status == 503; }));
+  EXPECT_EQ(satchel->Admin("/healthz").status, 200);
   EXPECT_EQ(Get("/quick").body, "q");
   // Then it accepts no more, and waits for what is in flight.
   EXPECT_TRUE(Eventually([&] { return !RawClient(satchel->address()).connected(); }));
@@ -260,11 +262,11 @@ TEST_F(OperationsTest, TheAdminTokenIsAskedFor) {
           "\"]}}\n"
           "admin: {address: \"{admin}\", token: s3cret}\nshutdown: {not_ready_for: 0s}\n",
       {});
-  EXPECT_EQ(Fetch(process.admin(), "/readyz").status, 200);  // probes carry no token
-  EXPECT_EQ(Fetch(process.admin(), "/metrics").status, 401);
-  EXPECT_EQ(Fetch(process.admin(), "/status", {{"Authorization", "Bearer wrong"}}).status, 401);
-  EXPECT_EQ(Fetch(process.admin(), "/metrics", {{"Authorization", "Bearer s3cret"}}).status, 200);
-  Response status = Fetch(process.admin(), "/status", {{"Authorization", "Bearer s3cret"}});
+  EXPECT_EQ(process.Admin("/readyz").status, 200);  // probes carry no token
+  EXPECT_EQ(process.Admin("/metrics").status, 401);
+  EXPECT_EQ(process.Admin("/status", {{"Authorization", "Bearer wrong"}}).status, 401);
+  EXPECT_EQ(process.Admin("/metrics", {{"Authorization", "Bearer s3cret"}}).status, 200);
+  Response status = process.Admin("/status", {{"Authorization", "Bearer s3cret"}});
   EXPECT_EQ(status.status, 200);
   EXPECT_EQ(status.body.find("s3cret"), std::string::npos);
 }

@@ -118,12 +118,17 @@ SatchelProcess::~SatchelProcess() {
                 << "\nstderr: " << Tail(process_->err(), 12000);
 }
 
-bool SatchelProcess::Ready() { return Fetch(admin_, "/readyz").status == 200; }
+bool SatchelProcess::Ready() { return Admin("/readyz").status == 200; }
 
-Metrics SatchelProcess::ReadMetrics() const { return Metrics(Fetch(admin_, "/metrics").body); }
+Response SatchelProcess::Admin(std::string_view target, Fields fields) const {
+  if (!fields.Has("Host")) fields.Add("Host", admin_);
+  return Fetch(admin_, target, fields);
+}
+
+Metrics SatchelProcess::ReadMetrics() const { return Metrics(Admin("/metrics").body); }
 
 nlohmann::json SatchelProcess::Status() const {
-  return nlohmann::json::parse(Fetch(admin_, "/status").body, nullptr, false);
+  return nlohmann::json::parse(Admin("/status").body, nullptr, false);
 }
 
 std::vector<nlohmann::json> SatchelProcess::AccessLog() const {

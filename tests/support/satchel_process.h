@@ -80,6 +80,8 @@ class SatchelProcess {
     return Fetch(address_, method, target, fields, body);
   }
 
+  // A request to the admin listener.
+  Response Admin(std::string_view target, Fields fields = {}) const;
   Metrics ReadMetrics() const;
   nlohmann::json Status() const;
   // The access log so far: every line of stdout that is a JSON object.
