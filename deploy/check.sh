@@ -20,7 +20,7 @@ done
 check_file "$here/compose/rules.yaml"
 
 plain() { sed -E -e 's/\$\{[A-Z_]+:-([^}]*)\}/\1/g' -e 's/ *#.*//' -e '/^ *$/d' "$1"; }
-expect "the sidecar's ConfigMap holds the rules of examples/sidecar" \
+same "the sidecar's ConfigMap holds the rules of examples/sidecar" \
   "$(plain "$work/sidecar-rules.yaml")" "$(plain "$examples/sidecar/rules.yaml")"
 
 if /usr/bin/python3 -c 'import yaml' 2>/dev/null; then
@@ -76,16 +76,16 @@ wait_for "http://127.0.0.1:$port2/readyz"
 wait_for "http://127.0.0.1:$port4/readyz"
 
 stored() { [ "$(as_checker dbsize)" != 0 ]; }
-ask "http://127.0.0.1:$port1/api/books/7" -H 'X-API-Key: ann'
+ask "http://127.0.0.1:$port1/api/books/7" -H 'Host: shop.example' -H 'X-API-Key: ann'
 expect "front proxy: an answer" "$status" 200
 until_true stored
-ask "http://127.0.0.1:$port3/api/books/7" -H 'X-API-Key: bob'
+ask "http://127.0.0.1:$port3/api/books/7" -H 'Host: shop.example' -H 'X-API-Key: bob'
 expect "the other replica has it from Redis" "$status $(header cache-status)" "200 *hit*"
 expect "limits are counted there too" "$(as_checker --scan --pattern 'satchel:rl:*' | wc -l | awk '{ print ($1 > 0) }')" 1
-ask -X PUT "http://127.0.0.1:$port1/api/books/7" -d '{"price_cents": 4321}' -H 'X-API-Key: ann'
-ask "http://127.0.0.1:$port1/api/books/7" -H 'X-API-Key: ann'
+ask -X PUT "http://127.0.0.1:$port1/api/books/7" -d '{"price_cents": 4321}' -H 'Host: shop.example' -H 'X-API-Key: ann'
+ask "http://127.0.0.1:$port1/api/books/7" -H 'Host: shop.example' -H 'X-API-Key: ann'
 expect "a change is seen" "$(body)" '*4321*'
-expect "Redis refused nothing to this user" "$(as_checker acl log)" ""
+same "Redis refused nothing to this user" "$(as_checker acl log)" ""
 
 ask "http://127.0.0.1:$port2/metrics"
 expect "metrics want the token" "$status" 401
@@ -98,7 +98,7 @@ missing=''
 for metric in $(grep -ohE '\<(satchel|process)_[a-z0-9_]+' "$here/monitoring/dashboard.json" "$here/monitoring/alerts.yaml" | sort -u); do
   grep -qE "^${metric}[ {]" "$work/metrics.txt" || missing+=" $metric"
 done
-expect "all metrics of the dashboard and the alerts exist" "${missing# }" ""
+same "all metrics of the dashboard and the alerts exist" "${missing# }" ""
 if command -v promtool >/dev/null; then
   if promtool check rules "$here/monitoring/alerts.yaml" >"$work/promtool.txt" 2>&1; then
     ok "promtool check rules alerts.yaml"

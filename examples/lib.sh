@@ -108,6 +108,10 @@ expect() {
   # shellcheck disable=SC2053
   if [[ $2 == $3 ]]; then ok "$1"; else no "$1: expected $3, got ${2:-nothing}"; fi
 }
+# same WHAT ACTUAL EXPECTED: to the letter.
+same() {
+  if [ "$2" = "$3" ]; then ok "$1"; else no "$1: expected $3, got ${2:-nothing}"; fi
+}
 # expect_less WHAT A B: numbers, A < B.
 expect_less() {
   if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a < b) }'; then ok "$1"; else no "$1: $2 is not below $3"; fi

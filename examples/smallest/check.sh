@@ -12,7 +12,7 @@ try() {
   first=$(body)
   ask "http://$web/api/books/$2"
   expect "$1: the second comes from the cache" "$status $(header cache-status)" "200 *hit*"
-  expect "$1: byte for byte the same" "$(body)" "$first"
+  same "$1: byte for byte the same" "$(body)" "$first"
   ask "http://$web/api/account"
   ask "http://$web/api/account"
   expect "$1: what the app calls private is not kept" "$(header cache-status)" "*fwd=*"
