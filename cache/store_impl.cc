@@ -17,21 +17,15 @@ constexpr size_t kBatch = 16;
 // Entries looked at for expiry before something is evicted, and per shard and tick.
 constexpr size_t kSweepBeforeEviction = 8;
 constexpr size_t kSweepPerTick = 8192;
+constexpr size_t kMaxShards = 64;  // bits of a word
+constexpr size_t kLooks = 16;      // for the shard to evict from
 constexpr int64_t kExpiryUnit = 4000;  // milliseconds
 // What a response outlives its stale windows by: serving when the origin is gone (RFC 9111 4.2.4)
 // has a window that only the rule knows, and a validator is worth a fetch of the whole body.
 constexpr Millis kGrace = std::chrono::seconds(60);
 constexpr Millis kValidatorGrace = std::chrono::minutes(10);
 
-uint64_t NextRandom() {
-  thread_local uint64_t state = std::hash<const void*>()(&state) | 1;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
-size_t ShardCount(size_t wanted) { return std::bit_ceil(std::clamp<size_t>(wanted, 1, 1024)); }
+size_t ShardCount(size_t wanted) { return std::bit_ceil(std::clamp<size_t>(wanted, 1, kMaxShards)); }
 
 }  // namespace
 
@@ -102,41 +96,37 @@ size_t Store::Impl::EvictFrom(Shard& shard, double bound, size_t needed) {
   return expired + evicted;
 }
 
-// The lowest head of three shards goes: the caller's own and two at random. That comes close to
-// the order of one queue without ever holding two locks. False if no shard holds anything.
+// The lowest head of all shards goes, so that many shards evict like one. Heads on view may be too
+// low: the shard found is put right under its lock, and if another is lower then, that one is next.
+// Shards that are busy are left alone, but for the caller's own. False if nothing is left.
 bool Store::Impl::EvictSome(size_t needed, Shard& own) {
   constexpr double kNothing = std::numeric_limits<double>::infinity();
-  Shard* candidates[3] = {&own, &own, &own};
-  if (shards.size() > 1) {
-    candidates[1] = shards[NextRandom() & (shards.size() - 1)].get();
-    candidates[2] = shards[NextRandom() & (shards.size() - 1)].get();
-  }
-  // Heads on view may be too low, hence the second and third look. A busy shard is left alone.
-  for (int look = 0; look < 4; ++look) {
-    Shard* lowest = nullptr;
+  uint64_t busy = 0;
+  for (size_t look = 0; look < kLooks; ++look) {
+    size_t lowest = 0;
     double first = kNothing;
     double second = kNothing;
-    for (Shard* shard : candidates) {
-      if (shard == nullptr || shard == lowest) continue;
-      const double head = shard->published_head();
+    for (size_t i = 0; i < shards.size(); ++i) {
+      if ((busy >> i & 1) != 0) continue;
+      const double head = shards[i]->published_head();
       if (head < first) {
         second = first;
         first = head;
-        lowest = shard;
-      } else {
-        second = std::min(second, head);
+        lowest = i;
+      } else if (head < second) {
+        second = head;
       }
     }
-    if (lowest == nullptr) break;
-    if (lowest == &own) {
-      lowest->mutex.lock();
-    } else if (!lowest->mutex.try_lock()) {
-      std::replace(std::begin(candidates), std::end(candidates), lowest,
-                   static_cast<Shard*>(nullptr));
+    if (first == kNothing) break;
+    Shard& shard = *shards[lowest];
+    if (&shard == &own) {
+      shard.mutex.lock();
+    } else if (!shard.mutex.try_lock()) {
+      busy |= uint64_t{1} << lowest;
       continue;
     }
-    if (look == 3) second = kNothing;
-    if (EvictFrom(*lowest, second, needed) > 0) return true;
+    if (look + 1 == kLooks) second = kNothing;
+    if (EvictFrom(shard, second, needed) > 0) return true;
   }
   for (const auto& shard : shards) {
     if (shard->published_head() == kNothing) continue;
