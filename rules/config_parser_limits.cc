@@ -110,7 +110,7 @@ void ParseKeys(const Cursor& cursor, const std::vector<Plan>& plans, ApiKeys* ke
   const bool from_file =
       cursor.IsMap() && cursor.node().pairs() == 1 && cursor.node().items[0]->text == "file";
   if (!from_file) {
-    MapReader map(cursor, "a list of keys");
+    MapReader map(cursor, "a list of keys", false);
     ParseKeyEntries(map.All(), plans, keys);
     return;
   }
@@ -131,7 +131,7 @@ void ParseKeys(const Cursor& cursor, const std::vector<Plan>& plans, ApiKeys* ke
     return;
   }
   const Cursor root(&cursor.context(), &*path, tree->get(), "");
-  MapReader entries(root, "a list of keys");
+  MapReader entries(root, "a list of keys", false);
   ParseKeyEntries(entries.All(), plans, keys);
 }
 

@@ -274,7 +274,8 @@ std::optional<std::string> Cursor::Path() const {
   return JoinToFolderOf(*file_, *text);
 }
 
-MapReader::MapReader(const Cursor& cursor, std::string_view what) : cursor_(cursor) {
+MapReader::MapReader(const Cursor& cursor, std::string_view what, bool show_keys)
+    : cursor_(cursor), show_keys_(show_keys) {
   if (!cursor.IsMap()) {
     cursor.Error("is " + std::string(KindText(cursor.node().kind)) + ", not " +
                  std::string(what) + "; write a map");
@@ -293,7 +294,7 @@ MapReader::MapReader(const Cursor& cursor, std::string_view what) : cursor_(curs
       return pair.key->text == key->text;
     });
     if (first != pairs_.end()) {
-      cursor.Child(key, key->text)
+      cursor.Child(key, Shown(key->text))
           .Error("stands twice, first in line " + std::to_string(first->key->line) +
                  "; keep one of them");
       continue;
@@ -413,7 +414,7 @@ std::vector<std::pair<std::string, Cursor>> MapReader::All() {
   std::vector<std::pair<std::string, Cursor>> all;
   for (Pair& pair : pairs_) {
     pair.known = true;
-    all.emplace_back(pair.key->text, cursor_.Child(pair.value, pair.key->text));
+    all.emplace_back(pair.key->text, cursor_.Child(pair.value, Shown(pair.key->text)));
   }
   return all;
 }

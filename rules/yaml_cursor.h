@@ -81,8 +81,8 @@ class Cursor {
 // and in Finish() every key that nobody asked for, with what was probably meant.
 class MapReader {
  public:
-  // `what` names the thing, for messages: "a listener".
-  MapReader(const Cursor& cursor, std::string_view what);
+  // `what` names the thing, for messages: "a listener". Keys that may be secrets are shown as '*'.
+  MapReader(const Cursor& cursor, std::string_view what, bool show_keys = true);
 
   bool ok() const { return ok_; }  // false: no map; every reader below returns nothing
   const Cursor& cursor() const { return cursor_; }
@@ -138,7 +138,10 @@ class MapReader {
   static std::optional<size_t> WordOf(const Cursor& value,
                                       const std::vector<std::string_view>& names);
 
+  std::string_view Shown(std::string_view key) const { return show_keys_ ? key : "*"; }
+
   Cursor cursor_;
+  bool show_keys_;
   bool ok_ = false;
   std::vector<Pair> pairs_;
   std::vector<std::string> asked_;
