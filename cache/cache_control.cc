@@ -139,7 +139,8 @@ ResponseDirectives ParseCacheControl(std::string_view joined) {
       collector.NoCache(list);
     } else if (EqualsIgnoreCase(directive->name, "private")) {
       collector.Private(list);
-    } else if (const Collector::Slot slot = collector.Find(directive->name); slot.value != nullptr) {
+    } else if (const Collector::Slot slot = collector.Find(directive->name);
+               slot.value != nullptr) {
       collector.Delta(slot, ParseDeltaSeconds(argument));
     } else if (!collector.Restrict(directive->name)) {
       collector.Permit(directive->name, directive->has_argument);
@@ -187,8 +188,7 @@ std::optional<ResponseDirectives> ParseTargetedField(std::string_view joined) {
   return out;
 }
 
-ResponseDirectives DirectivesInForce(const HeaderMap& response_fields,
-                                     const Overrides& overrides) {
+ResponseDirectives DirectivesInForce(const HeaderMap& response_fields, const Overrides& overrides) {
   for (const std::string& name : overrides.targeted_fields) {
     const std::optional<std::string> value = response_fields.Joined(name);
     if (!value) continue;

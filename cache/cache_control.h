@@ -26,8 +26,8 @@ struct ResponseDirectives {
   Seconds stale_if_error;
 
   bool no_store = false;
-  bool no_cache = false;     // unqualified
-  bool is_private = false;   // unqualified
+  bool no_cache = false;    // unqualified
+  bool is_private = false;  // unqualified
   bool is_public = false;
   bool must_revalidate = false;
   bool proxy_revalidate = false;
@@ -59,7 +59,7 @@ struct RequestDirectives {
   bool only_if_cached = false;
   Seconds max_age;
   Seconds min_fresh;
-  Seconds max_stale;  // without argument: without bound
+  Seconds max_stale;       // without argument: without bound
   Seconds stale_if_error;  // RFC 5861 4
 
   static constexpr std::chrono::seconds kUnbounded = std::chrono::hours(24 * 365 * 100);

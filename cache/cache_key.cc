@@ -128,8 +128,10 @@ std::optional<std::string> CookieValue(const HeaderMap& fields, std::string_view
       const size_t equals = pair.find('=');
       if (equals != std::string_view::npos && TrimOws(pair.substr(0, equals)) == name) {
         const std::string_view value = TrimOws(pair.substr(equals + 1));
-        if (out) out->append(";").append(value);
-        else out.emplace(value);
+        if (out)
+          out->append(";").append(value);
+        else
+          out.emplace(value);
       }
       rest.remove_prefix(std::min(end + 1, rest.size()));
     }
@@ -158,8 +160,7 @@ void CacheKey::Build(const RequestHead& request, const KeyRule& rule) {
   if (rule.scheme) text_.append(request.scheme);
   text_.append("://");
   if (rule.host) text_.append(request.authority);
-  const bool shaped =
-      !rule.query_allow.empty() || !rule.query_deny.empty() || rule.query_sort;
+  const bool shaped = !rule.query_allow.empty() || !rule.query_deny.empty() || rule.query_sort;
   if (!shaped) {
     text_.append(request.target);
   } else {

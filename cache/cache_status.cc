@@ -7,15 +7,24 @@ namespace {
 
 std::string_view ForwardWord(CacheStatus::Forward forward) {
   switch (forward) {
-    case CacheStatus::Forward::kNone: return {};
-    case CacheStatus::Forward::kUriMiss: return "uri-miss";
-    case CacheStatus::Forward::kVaryMiss: return "vary-miss";
-    case CacheStatus::Forward::kMiss: return "miss";
-    case CacheStatus::Forward::kStale: return "stale";
-    case CacheStatus::Forward::kRequest: return "request";
-    case CacheStatus::Forward::kMethod: return "method";
-    case CacheStatus::Forward::kBypass: return "bypass";
-    case CacheStatus::Forward::kPartial: return "partial";
+    case CacheStatus::Forward::kNone:
+      return {};
+    case CacheStatus::Forward::kUriMiss:
+      return "uri-miss";
+    case CacheStatus::Forward::kVaryMiss:
+      return "vary-miss";
+    case CacheStatus::Forward::kMiss:
+      return "miss";
+    case CacheStatus::Forward::kStale:
+      return "stale";
+    case CacheStatus::Forward::kRequest:
+      return "request";
+    case CacheStatus::Forward::kMethod:
+      return "method";
+    case CacheStatus::Forward::kBypass:
+      return "bypass";
+    case CacheStatus::Forward::kPartial:
+      return "partial";
   }
   return {};
 }

@@ -29,7 +29,7 @@ struct CacheStatus {
   std::optional<Millis> ttl;  // remaining lifetime, negative when stale
   bool stored = false;
   bool collapsed = false;
-  std::string_view tier;     // "l1", "l2" or empty; goes into detail
+  std::string_view tier;  // "l1", "l2" or empty; goes into detail
   Reason reason = Reason::kNone;
 };
 

@@ -34,7 +34,8 @@ Millis AgeField(const HeaderMap& response_fields) {
 }
 
 Millis InitialAge(const HeaderMap& response_fields, Time request_time, Time response_time) {
-  const Millis apparent = std::max(Millis(0), response_time - DateOf(response_fields, response_time));
+  const Millis apparent =
+      std::max(Millis(0), response_time - DateOf(response_fields, response_time));
   const Millis delay = std::max(Millis(0), response_time - request_time);
   const Millis corrected = AgeField(response_fields) + delay;
   return std::max(apparent, corrected);
@@ -83,8 +84,7 @@ Lifetime LifetimeByOrigin(uint16_t status, const HeaderMap& response_fields,
       SingleDate(response_fields, FieldId::kLastModified, response_time);
   if (!modified || *modified >= date) return out;
   const double share = std::clamp(overrides.heuristic_fraction, 0.0, 1.0);
-  const auto value =
-      static_cast<int64_t>(static_cast<double>((date - *modified).count()) * share);
+  const auto value = static_cast<int64_t>(static_cast<double>((date - *modified).count()) * share);
   return {std::min(Millis(value), overrides.heuristic_max), Reason::kHeuristicLifetime, false};
 }
 

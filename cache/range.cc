@@ -42,7 +42,8 @@ Spec ParseSpec(std::string_view spec, uint64_t length, ByteRange& out) {
   return Spec::kSatisfiable;
 }
 
-// Adds a range, joined with those it overlaps or touches, in the place of the first of them.
+// Adds a range, joined with those it overlaps or touches, in the place of the first of them. One
+// pass will do: what was apart from both is apart from what they make together.
 void AddCoalesced(std::vector<ByteRange>& ranges, ByteRange range) {
   size_t place = ranges.size();
   for (size_t i = 0; i < ranges.size();) {
@@ -54,7 +55,6 @@ void AddCoalesced(std::vector<ByteRange>& ranges, ByteRange range) {
     range = {std::min(range.first, ranges[i].first), std::max(range.last, ranges[i].last)};
     place = std::min(place, i);
     ranges.erase(ranges.begin() + static_cast<ptrdiff_t>(i));
-    i = 0;  // the joined range may now touch an earlier one
   }
   place = std::min(place, ranges.size());
   ranges.insert(ranges.begin() + static_cast<ptrdiff_t>(place), range);

@@ -34,8 +34,8 @@ RangeVerdict EvaluateRange(const RequestHead& request, const HeaderMap& stored_f
 // The value of a Range field alone, for a representation of `length` bytes (RFC 9110 14.1.2).
 RangeVerdict EvaluateByteRanges(std::string_view range_field, uint64_t length);
 
-// The same for a stored 206 that holds `have` of `length` bytes (9111 3.3): kPartial if it holds the
-// one range that is asked for, kWhole if it can't answer.
+// The same for a stored 206 that holds `have` of `length` bytes (9111 3.3): kPartial if it holds
+// the one range that is asked for, kWhole if it can't answer.
 RangeVerdict EvaluateStoredPart(const RequestHead& request, const HeaderMap& stored_fields,
                                 const ByteRange& have, uint64_t length);
 

@@ -18,9 +18,9 @@ constexpr std::array<std::string_view, 5> kMethodOverrides = {
     "X-Rewrite-Method"};
 
 constexpr std::array<std::string_view, 34> kStaticSuffixes = {
-    "css",  "js",   "mjs", "map", "png", "jpg",  "jpeg", "gif", "webp", "avif", "svg", "ico",
-    "bmp",  "woff", "ttf", "otf", "eot", "pdf",  "mp3",  "mp4", "webm", "ogg",  "wav", "avi",
-    "zip",  "gz",   "tar", "jar", "swf", "woff2", "csv", "doc", "docx", "exe"};
+    "css", "js",   "mjs", "map", "png", "jpg",   "jpeg", "gif", "webp", "avif", "svg", "ico",
+    "bmp", "woff", "ttf", "otf", "eot", "pdf",   "mp3",  "mp4", "webm", "ogg",  "wav", "avi",
+    "zip", "gz",   "tar", "jar", "swf", "woff2", "csv",  "doc", "docx", "exe"};
 
 bool HasUnusualFields(const RequestHead& request) {
   if (request.target.size() > kUsualTarget || request.fields.size() > kUsualFields) return true;

@@ -10,30 +10,30 @@ namespace satchel::cache {
 // What reuse decisions need to know of a stored response, worked out once when it was stored or
 // updated. Plain data, 64 bytes; copied between tiers with the record.
 struct ResponseFacts {
-  Time received;           // when the head arrived (response_time of RFC 9111 4.2.3)
-  Time date;               // Date, or `received` where it was absent or unusable
-  Millis initial_age{0};   // corrected_initial_age at `received`
-  Millis lifetime{0};      // freshness lifetime; 0 = validate at every use
+  Time received;          // when the head arrived (response_time of RFC 9111 4.2.3)
+  Time date;              // Date, or `received` where it was absent or unusable
+  Millis initial_age{0};  // corrected_initial_age at `received`
+  Millis lifetime{0};     // freshness lifetime; 0 = validate at every use
   Millis stale_while_revalidate{0};
   Millis stale_if_error{0};
 
   uint16_t status = 0;
   Reason stored_because = Reason::kNone;
 
-  bool no_cache : 1 = false;           // unqualified no-cache (5.2.2.4)
-  bool must_revalidate : 1 = false;    // must-revalidate, proxy-revalidate or s-maxage
+  bool no_cache : 1 = false;         // unqualified no-cache (5.2.2.4)
+  bool must_revalidate : 1 = false;  // must-revalidate, proxy-revalidate or s-maxage
   // An explicit grant, by the response or the rule; never next to no-cache, must-revalidate and
   // proxy-revalidate, which forbid it.
   bool swr_granted : 1 = false;
   bool sie_granted : 1 = false;
-  bool immutable : 1 = false;          // RFC 8246
+  bool immutable : 1 = false;  // RFC 8246
   bool has_etag : 1 = false;
   bool strong_etag : 1 = false;
   bool has_last_modified : 1 = false;
   bool has_vary : 1 = false;
-  bool partial : 1 = false;            // a 206; covers [range_first, range_last]
+  bool partial : 1 = false;              // a 206; covers [range_first, range_last]
   bool has_unstored_fields : 1 = false;  // qualified no-cache names fields to leave out
-  bool stale_by_purge : 1 = false;     // softly purged: stale from now on
+  bool stale_by_purge : 1 = false;       // softly purged: stale from now on
 
   // current_age of 4.2.3. Never negative, whatever the clock did.
   Millis AgeAt(Time now) const {

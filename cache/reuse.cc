@@ -10,11 +10,11 @@ constexpr FieldSet kOriginOnly{FieldId::kIfMatch, FieldId::kIfUnmodifiedSince};
 // An answer to a request with one of these is not what others asked for.
 constexpr FieldSet kOwnAnswer{FieldId::kRange, FieldId::kIfRange, FieldId::kIfNoneMatch,
                               FieldId::kIfModifiedSince};
-constexpr FieldSet kNotPlain{FieldId::kCacheControl, FieldId::kPragma,
-                             FieldId::kIfMatch,      FieldId::kIfUnmodifiedSince,
-                             FieldId::kIfNoneMatch,  FieldId::kIfModifiedSince,
-                             FieldId::kIfRange,      FieldId::kRange,
-                             FieldId::kUpgrade,      FieldId::kExpect,
+constexpr FieldSet kNotPlain{FieldId::kCacheControl,  FieldId::kPragma,
+                             FieldId::kIfMatch,       FieldId::kIfUnmodifiedSince,
+                             FieldId::kIfNoneMatch,   FieldId::kIfModifiedSince,
+                             FieldId::kIfRange,       FieldId::kRange,
+                             FieldId::kUpgrade,       FieldId::kExpect,
                              FieldId::kContentLength, FieldId::kTransferEncoding};
 
 bool AsksForRead(const RequestHead& request) {
@@ -129,6 +129,12 @@ Reason MayServeOnError(const RequestHead& request, const ResponseFacts& stored, 
   if (client.stale_if_error && stale_for < *client.stale_if_error) return Reason::kStaleIfError;
   if (!reached && stale_for < overrides.disconnected_stale) return Reason::kStaleDisconnected;
   return Reason::kNone;
+}
+
+bool MayCollapseOn(const ResponseFacts& facts, Time now) {
+  if (facts.no_cache) return false;
+  return facts.IsFreshAt(now) ||
+         (facts.swr_granted && facts.StaleFor(now) < facts.stale_while_revalidate);
 }
 
 bool IsPlainLookup(const RequestHead& request) {

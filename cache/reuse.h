@@ -38,6 +38,10 @@ Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool ot
 Reason MayServeOnError(const RequestHead& request, const ResponseFacts& stored, Time now,
                        bool reached, uint16_t status, const Overrides& overrides);
 
+// May a request that waited for another's fetch have its answer? Not if the answer has to be
+// validated before it is used again (RFC 9111 4).
+bool MayCollapseOn(const ResponseFacts& facts, Time now);
+
 // True for requests that need no thought: a GET or HEAD without any field that could change what
 // a fresh stored response means. The caller may then serve a fresh response at once.
 bool IsPlainLookup(const RequestHead& request);

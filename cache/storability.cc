@@ -39,8 +39,7 @@ bool Understands(uint16_t status) {
 // RFC 9110 9.3.3: a 200 to POST may be the answer to a later GET of the same URI.
 bool IsRepresentationOfTarget(const RequestHead& request, const ResponseHead& response) {
   if (request.method != Method::kPost || response.status != 200) return false;
-  const std::optional<std::string_view> location =
-      response.fields.First(FieldId::kContentLocation);
+  const std::optional<std::string_view> location = response.fields.First(FieldId::kContentLocation);
   if (!location || response.fields.Count(FieldId::kContentLocation) != 1) return false;
   const HttpUri own{request.scheme, request.authority, request.target};
   return ResolveReference(own, TrimOws(*location)) == own;
@@ -55,9 +54,8 @@ bool IsUsablePartial(const RequestHead& request, const ResponseHead& response) {
   if (const auto length = response.fields.First(FieldId::kContentLength)) {
     if (ParseDecimal(TrimOws(*length)) != content->range.size()) return false;
   }
-  const RangeVerdict asked =
-      EvaluateByteRanges(request.fields.Joined(FieldId::kRange).value_or(""),
-                         *content->complete_length);
+  const RangeVerdict asked = EvaluateByteRanges(request.fields.Joined(FieldId::kRange).value_or(""),
+                                                *content->complete_length);
   return asked.kind == RangeVerdict::Kind::kPartial && asked.ranges.size() == 1 &&
          asked.ranges[0].first == content->range.first &&
          asked.ranges[0].last >= content->range.last;
@@ -117,9 +115,8 @@ Reason Obstacle(const RequestHead& request, const ResponseHead& response,
   }
   if (status < 200) return Reason::kNotFinal;
   if (status == 304) return Reason::kUnsolicitedNotModified;
-  if (!overrides.statuses.empty() &&
-      std::find(overrides.statuses.begin(), overrides.statuses.end(), status) ==
-          overrides.statuses.end()) {
+  if (!overrides.statuses.empty() && std::find(overrides.statuses.begin(), overrides.statuses.end(),
+                                               status) == overrides.statuses.end()) {
     return Reason::kStatusExcluded;
   }
   if (overrides.obey_request_directives && request.fields.Has(FieldId::kCacheControl) &&
@@ -152,8 +149,8 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   if (out.reason != Reason::kNone) return out;
 
   Lifetime lifetime;
-  ResponseFacts facts = MakeFacts(response, directives, request_time, response_time, random,
-                                  overrides, lifetime);
+  ResponseFacts facts =
+      MakeFacts(response, directives, request_time, response_time, random, overrides, lifetime);
   if (IsDeceptive(request, response) &&
       (!lifetime.explicit_by_origin || response.fields.Has(FieldId::kSetCookie))) {
     out.reason = Reason::kDeceptivePath;
@@ -185,8 +182,8 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   out.store = true;
   // An answer that has to be validated before its next use is nobody else's (4).
   out.shareable = request.method == Method::kGet && !facts.partial &&
-                  (fresh || (facts.swr_granted && facts.StaleFor(response_time) <
-                                                      facts.stale_while_revalidate));
+                  (fresh || (facts.swr_granted &&
+                             facts.StaleFor(response_time) < facts.stale_while_revalidate));
   facts.stored_because = out.reason;
   out.facts = facts;
   return out;

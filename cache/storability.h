@@ -17,15 +17,13 @@ struct StoreVerdict {
   ResponseFacts facts;  // filled when `store`
 };
 
-// May a shared cache store this answer, and what are its freshness facts (RFC 9111 3, 4.2)? A 200 to
-// POST passes if it says that it is the representation of the request URI (RFC 9110 9.3.3): it is
-// then stored as the answer to GET, after what it invalidates went.
-// `request_time` is when the request was sent, `response_time` when the head arrived.
-// `random` in [0, 1) drives the jitter. A 206 passes only if it is a single well-formed part (3.3).
-// Pure.
-StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response,
-                      Time request_time, Time response_time, double random,
-                      const Overrides& overrides);
+// May a shared cache store this answer, and what are its freshness facts (RFC 9111 3, 4.2)? A 200
+// to POST passes if it says that it is the representation of the request URI (RFC 9110 9.3.3): it
+// is then stored as the answer to GET, after what it invalidates went. `request_time` is when the
+// request was sent, `response_time` when the head arrived. `random` in [0, 1) drives the jitter. A
+// 206 passes only if it is a single well-formed part (3.3). Pure.
+StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, Time request_time,
+                      Time response_time, double random, const Overrides& overrides);
 
 // The field lines that may be kept: without hop-by-hop fields and those Connection names
 // (3.1), Age (it becomes a number in the facts), rate limit fields, and fields that a qualified

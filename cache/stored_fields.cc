@@ -10,27 +10,47 @@ namespace satchel::cache {
 namespace {
 
 // RFC 9110 7.6.1; HTTP2-Settings belongs to an upgrade that is never forwarded.
-constexpr FieldSet kHopByHop{FieldId::kConnection,       FieldId::kKeepAlive,
-                             FieldId::kProxyConnection,  FieldId::kTe,
-                             FieldId::kTrailer,          FieldId::kTransferEncoding,
-                             FieldId::kUpgrade,          FieldId::kHttp2Settings};
+constexpr FieldSet kHopByHop{FieldId::kConnection,      FieldId::kKeepAlive,
+                             FieldId::kProxyConnection, FieldId::kTe,
+                             FieldId::kTrailer,         FieldId::kTransferEncoding,
+                             FieldId::kUpgrade,         FieldId::kHttp2Settings};
 
 // Fields that Connection can't remove: framing, identity, and what the cache decides by.
-constexpr FieldSet kNotRemovable{
-    FieldId::kHost,           FieldId::kContentLength,       FieldId::kContentRange,
-    FieldId::kContentType,    FieldId::kContentEncoding,     FieldId::kAuthorization,
-    FieldId::kXApiKey,        FieldId::kCookie,              FieldId::kSetCookie,
-    FieldId::kForwarded,      FieldId::kXForwardedFor,       FieldId::kXForwardedHost,
-    FieldId::kXForwardedProto, FieldId::kVia,                FieldId::kCacheControl,
-    FieldId::kCdnCacheControl, FieldId::kSatchelCacheControl, FieldId::kPragma,
-    FieldId::kExpires,        FieldId::kDate,                FieldId::kAge,
-    FieldId::kVary,           FieldId::kEtag,                FieldId::kLastModified,
-    FieldId::kRange,          FieldId::kIfRange,             FieldId::kIfMatch,
-    FieldId::kIfNoneMatch,    FieldId::kIfModifiedSince,     FieldId::kIfUnmodifiedSince,
-    FieldId::kExpect,         FieldId::kCacheStatus};
+constexpr FieldSet kNotRemovable{FieldId::kHost,
+                                 FieldId::kContentLength,
+                                 FieldId::kContentRange,
+                                 FieldId::kContentType,
+                                 FieldId::kContentEncoding,
+                                 FieldId::kAuthorization,
+                                 FieldId::kXApiKey,
+                                 FieldId::kCookie,
+                                 FieldId::kSetCookie,
+                                 FieldId::kForwarded,
+                                 FieldId::kXForwardedFor,
+                                 FieldId::kXForwardedHost,
+                                 FieldId::kXForwardedProto,
+                                 FieldId::kVia,
+                                 FieldId::kCacheControl,
+                                 FieldId::kCdnCacheControl,
+                                 FieldId::kSatchelCacheControl,
+                                 FieldId::kPragma,
+                                 FieldId::kExpires,
+                                 FieldId::kDate,
+                                 FieldId::kAge,
+                                 FieldId::kVary,
+                                 FieldId::kEtag,
+                                 FieldId::kLastModified,
+                                 FieldId::kRange,
+                                 FieldId::kIfRange,
+                                 FieldId::kIfMatch,
+                                 FieldId::kIfNoneMatch,
+                                 FieldId::kIfModifiedSince,
+                                 FieldId::kIfUnmodifiedSince,
+                                 FieldId::kExpect,
+                                 FieldId::kCacheStatus};
 
 // RFC 9111 3.1, and numbers that are true for one request only.
-constexpr FieldSet kNeverStored{FieldId::kProxyAuthenticate, FieldId::kProxyAuthenticationInfo,
+constexpr FieldSet kNeverStored{FieldId::kProxyAuthenticate,  FieldId::kProxyAuthenticationInfo,
                                 FieldId::kProxyAuthorization, FieldId::kAge,
                                 FieldId::kRateLimit,          FieldId::kRateLimitPolicy,
                                 FieldId::kXRateLimitLimit,    FieldId::kXRateLimitRemaining,

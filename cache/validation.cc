@@ -9,8 +9,8 @@
 namespace satchel::cache {
 namespace {
 
-constexpr FieldSet kClientConditions{FieldId::kIfMatch, FieldId::kIfModifiedSince,
-                                     FieldId::kIfNoneMatch, FieldId::kIfRange,
+constexpr FieldSet kClientConditions{FieldId::kIfMatch,           FieldId::kIfModifiedSince,
+                                     FieldId::kIfNoneMatch,       FieldId::kIfRange,
                                      FieldId::kIfUnmodifiedSince, FieldId::kRange};
 
 // What a 304 can't change: it describes the bytes we hold (RFC 9111 3.2).
@@ -18,11 +18,17 @@ constexpr FieldSet kOfTheStoredBytes{FieldId::kContentLength, FieldId::kContentE
                                      FieldId::kContentRange};
 
 // 304 fields: RFC 9110 15.4.5, and what else guides caches.
-constexpr FieldSet kInNotModified{
-    FieldId::kEtag,         FieldId::kDate,           FieldId::kCacheControl,
-    FieldId::kExpires,      FieldId::kVary,           FieldId::kContentLocation,
-    FieldId::kCacheGroups,  FieldId::kCdnCacheControl, FieldId::kSatchelCacheControl,
-    FieldId::kNoVarySearch, FieldId::kCacheStatus};
+constexpr FieldSet kInNotModified{FieldId::kEtag,
+                                  FieldId::kDate,
+                                  FieldId::kCacheControl,
+                                  FieldId::kExpires,
+                                  FieldId::kVary,
+                                  FieldId::kContentLocation,
+                                  FieldId::kCacheGroups,
+                                  FieldId::kCdnCacheControl,
+                                  FieldId::kSatchelCacheControl,
+                                  FieldId::kNoVarySearch,
+                                  FieldId::kCacheStatus};
 
 std::string_view Field(const HeaderMap& fields, FieldId id) {
   return TrimOws(fields.First(id).value_or(std::string_view()));
@@ -50,8 +56,7 @@ bool WeakMatch(std::string_view a, std::string_view b) {
 bool StrongMatch(std::string_view a, std::string_view b) {
   const std::optional<EntityTag> first = ParseEntityTag(a);
   const std::optional<EntityTag> second = ParseEntityTag(b);
-  return first && second && first->strong() && second->strong() &&
-         first->opaque == second->opaque;
+  return first && second && first->strong() && second->strong() && first->opaque == second->opaque;
 }
 
 Precondition EvaluatePreconditions(const RequestHead& request, const HeaderMap& stored_fields,

@@ -24,8 +24,8 @@ bool WeakMatch(std::string_view a, std::string_view b);
 bool StrongMatch(std::string_view a, std::string_view b);
 
 // Turns a client's request into the one that validates `stored_fields` at the origin (4.3.1): its
-// If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since, If-Range and Range go, the stored validators
-// come, byte for byte. Returns false, and only removes, if there is no validator.
+// If-None-Match, If-Modified-Since, If-Match, If-Unmodified-Since, If-Range and Range go, the
+// stored validators come, byte for byte. Returns false, and only removes, if there is no validator.
 bool MakeConditional(RequestHead& request, const HeaderMap& stored_fields);
 
 // Merges a 304 into stored fields (3.2, 4.3.4): each field of the 304 replaces the stored lines

@@ -105,8 +105,7 @@ int WeightOf(const std::vector<Preference>& preferences, std::string_view value,
   return best >= 0 ? best : by_wildcard;
 }
 
-std::string Choose(std::string_view joined, const std::vector<std::string>& values,
-                   bool language) {
+std::string Choose(std::string_view joined, const std::vector<std::string>& values, bool language) {
   const std::vector<Preference> preferences = ParsePreferences(joined);
   int best_weight = 0;
   std::string best;
@@ -182,8 +181,10 @@ VarySpec ParseVary(const HeaderMap& response_fields) {
     if (field.id != FieldId::kVary) continue;
     ListReader reader(field.value);
     for (std::string_view member; reader.Next(member);) {
-      if (member == "*") out.star = true;
-      else out.names.push_back(Lower(member));
+      if (member == "*")
+        out.star = true;
+      else
+        out.names.push_back(Lower(member));
     }
   }
   std::sort(out.names.begin(), out.names.end());

@@ -12,8 +12,8 @@ namespace satchel::cache {
 
 // The request fields that selected a stored response (RFC 9111 4.1).
 struct VarySpec {
-  bool star = false;                // "*": never selected
-  std::vector<std::string> names;   // lower case, sorted, unique
+  bool star = false;               // "*": never selected
+  std::vector<std::string> names;  // lower case, sorted, unique
   bool empty() const { return !star && names.empty(); }
   bool operator==(const VarySpec&) const = default;
 };

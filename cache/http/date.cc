@@ -24,7 +24,8 @@ class Scanner {
   bool AtEnd() const { return ok_ && rest_.empty(); }
 
   void Expect(std::string_view literal) {
-    if (rest_.size() < literal.size() || !EqualsIgnoreCase(rest_.substr(0, literal.size()), literal)) {
+    if (rest_.size() < literal.size() ||
+        !EqualsIgnoreCase(rest_.substr(0, literal.size()), literal)) {
       ok_ = false;
       return;
     }

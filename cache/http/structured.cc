@@ -141,8 +141,8 @@ class Parser {
   // The last value of a key stands, in the place of the first.
   template <typename Map, typename Value>
   static bool Put(Map& map, std::string key, Value value, size_t limit) {
-    const auto at = std::find_if(map.begin(), map.end(),
-                                 [&](const auto& entry) { return entry.first == key; });
+    const auto at =
+        std::find_if(map.begin(), map.end(), [&](const auto& entry) { return entry.first == key; });
     if (at != map.end()) {
       at->second = std::move(value);
       return true;
@@ -249,7 +249,8 @@ class Parser {
 
   // 4.2.6
   bool ReadToken(std::string& out) {
-    while (!AtEnd() && (IsTokenChar(rest_.front()) || rest_.front() == ':' || rest_.front() == '/')) {
+    while (!AtEnd() &&
+           (IsTokenChar(rest_.front()) || rest_.front() == ':' || rest_.front() == '/')) {
       out.push_back(Take());
     }
     return true;

@@ -12,9 +12,9 @@
 // (RFC 9651 4.2). Bounded: what the RFC obliges parsers to take is taken, and no more.
 namespace satchel::cache::sf {
 
-inline constexpr size_t kMaxMembers = 1024;         // of a list or dictionary (RFC 9651 3.1, 3.2)
-inline constexpr size_t kMaxInnerItems = 256;       // of an inner list (3.1.1)
-inline constexpr size_t kMaxParameters = 256;       // of an item or inner list (3.1.2)
+inline constexpr size_t kMaxMembers = 1024;    // of a list or dictionary (RFC 9651 3.1, 3.2)
+inline constexpr size_t kMaxInnerItems = 256;  // of an inner list (3.1.1)
+inline constexpr size_t kMaxParameters = 256;  // of an item or inner list (3.1.2)
 inline constexpr int64_t kMaxInteger = 999'999'999'999'999;  // 3.3.1
 
 // A decimal in thousandths (RFC 9651 3.3.2): at most twelve digits before the point.
@@ -41,8 +41,8 @@ struct DisplayString {
   bool operator==(const DisplayString&) const = default;
 };
 
-using BareItem = std::variant<int64_t, Decimal, std::string, Token, ByteSequence, bool, Date,
-                              DisplayString>;
+using BareItem =
+    std::variant<int64_t, Decimal, std::string, Token, ByteSequence, bool, Date, DisplayString>;
 // In order; keys are unique.
 using Parameters = std::vector<std::pair<std::string, BareItem>>;
 

@@ -217,8 +217,7 @@ std::optional<Authority> NormalizeAuthority(std::string_view host_port, std::str
   return out;
 }
 
-bool NormalizeAuthorityInto(std::string_view host_port, std::string_view scheme,
-                            std::string& out) {
+bool NormalizeAuthorityInto(std::string_view host_port, std::string_view scheme, std::string& out) {
   out.clear();
   const std::optional<HostPort> split = SplitHostPort(host_port, scheme);
   if (!split) return false;
@@ -247,7 +246,8 @@ std::optional<HttpUri> ResolveReference(const HttpUri& base, std::string_view re
     out = FromHierarchy(base.scheme, reference);
   } else {
     out = base;
-    const std::string_view base_path = std::string_view(base.target).substr(0, base.target.find('?'));
+    const std::string_view base_path =
+        std::string_view(base.target).substr(0, base.target.find('?'));
     if (reference.empty()) return out;
     if (reference.starts_with('/')) {
       out->target = reference;

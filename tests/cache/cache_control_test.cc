@@ -8,9 +8,9 @@ namespace satchel::cache {
 namespace {
 
 using std::chrono::seconds;
+using test::Map;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using test::Map;
 
 int64_t MaxAge(std::string_view value) {
   const ResponseDirectives directives = ParseCacheControl(value);
@@ -57,8 +57,9 @@ TEST(CacheControlTest, B2_AnUnusableLifetimeIsZeroNotAbsent) {
        {"max-age=-1", "max-age=60.0", "max-age=abc", "max-age='60'", "max-age=", "max-age",
         "max-age=\"60", "max-age=60;x", "max-age=0x3c", "max-age=\"-60\""}) {
     EXPECT_EQ(MaxAge(value), 0) << value;
-    EXPECT_EQ(ParseCacheControl("s-" + std::string("maxage") + std::string(value.substr(7))).s_maxage,
-              seconds(0))
+    EXPECT_EQ(
+        ParseCacheControl("s-" + std::string("maxage") + std::string(value.substr(7))).s_maxage,
+        seconds(0))
         << value;
   }
   EXPECT_EQ(MaxAge("max-age=0060"), 60);
@@ -169,8 +170,8 @@ TEST(TargetedFieldTest, C1_TheFirstUsableFieldOfTheListAloneIsInForce) {
   EXPECT_EQ(targeted.max_age, std::nullopt);
   Overrides none;
   none.targeted_fields.clear();
-  EXPECT_TRUE(DirectivesInForce(Map({{"CDN-Cache-Control", "max-age=2"}, {"Cache-Control", "no-store"}}),
-                                none)
+  EXPECT_TRUE(DirectivesInForce(
+                  Map({{"CDN-Cache-Control", "max-age=2"}, {"Cache-Control", "no-store"}}), none)
                   .no_store);
 }
 

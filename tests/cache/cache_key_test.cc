@@ -20,7 +20,8 @@ std::string KeyOf(std::string_view target, const KeyRule& rule = {}) {
   return KeyOf(Request("GET", target), rule);
 }
 
-// RFC 9111 2: "the cache key is [...] comprised of, at a minimum, the request method and target URI".
+// RFC 9111 2: "the cache key is [...] comprised of, at a minimum, the request method and target
+// URI".
 TEST(CacheKeyTest, C9_ThePlainKeyIsTheUriByteForByteForAllMethods) {
   EXPECT_EQ(KeyOf("/a/../%2E?b=%20&a&&"), "http://example.com/a/../%2E?b=%20&a&&");
   EXPECT_EQ(KeyOf(Request("HEAD", "/a")), KeyOf(Request("POST", "/a")));
@@ -53,7 +54,8 @@ TEST(CacheKeyTest, EqualityIsOnTheText) {
 TEST(CacheKeyTest, AllowAndDenyNameParametersByGlob) {
   KeyRule deny;
   deny.query_deny = {"utm_*", "fbclid"};
-  EXPECT_EQ(KeyOf("/p?utm_source=x&id=7&fbclid=1&UTM_x=2", deny), "http://example.com/p?id=7&UTM_x=2");
+  EXPECT_EQ(KeyOf("/p?utm_source=x&id=7&fbclid=1&UTM_x=2", deny),
+            "http://example.com/p?id=7&UTM_x=2");
   EXPECT_EQ(KeyOf("/p?utm_source=x", deny), "http://example.com/p");
   EXPECT_EQ(KeyOf("/p", deny), "http://example.com/p");
   EXPECT_EQ(KeyOf("/p?id=1&&id=2", deny), "http://example.com/p?id=1&id=2");

@@ -42,8 +42,9 @@ TEST(CacheStatusTest, A7_AForwardedRequestSaysWhyAndWhatCameOfIt) {
   status.collapsed = true;
   status.ttl = milliseconds(60000);
   status.reason = Reason::kExplicitLifetime;
-  EXPECT_EQ(Text(status),
-            "Satchel; fwd=uri-miss; fwd-status=200; stored; collapsed; ttl=60; detail=explicit-lifetime");
+  EXPECT_EQ(
+      Text(status),
+      "Satchel; fwd=uri-miss; fwd-status=200; stored; collapsed; ttl=60; detail=explicit-lifetime");
 }
 
 TEST(CacheStatusTest, A7_EveryForwardReasonIsOneOfTheRegisteredWords) {

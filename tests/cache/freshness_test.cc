@@ -46,7 +46,8 @@ TEST(FreshnessTest, D1_ExpiresCountsFromDateOrReceipt) {
 // RFC 9111 5.3: "A cache recipient MUST interpret invalid date formats, especially the value "0",
 // as representing a time in the past".
 TEST(FreshnessTest, B5_RefusedOrRepeatedExpiresMeansExpired) {
-  for (const std::string_view expires : {"0", "-1", "", "tomorrow", "Thu, 01 Jan 2026 01:00:00 UTC"}) {
+  for (const std::string_view expires :
+       {"0", "-1", "", "tomorrow", "Thu, 01 Jan 2026 01:00:00 UTC"}) {
     EXPECT_FALSE(Judge(200, {{"Expires", expires}}).store) << expires;
     // Nor does the heuristic take over.
     const StoreVerdict kept = Judge(200, {{"Expires", expires}, {"Last-Modified", DateAt(-86400)}});
@@ -67,10 +68,10 @@ TEST(FreshnessTest, B4_FarAwayExpiryIsStillFresh) {
 
 // RFC 9213 2.2, 2.3
 TEST(FreshnessTest, C1_ATargetedFieldPutsExpiresOutOfForce) {
-  EXPECT_EQ(LifetimeOf({{"CDN-Cache-Control", "max-age=60"},
-                        {"Cache-Control", "no-store"},
-                        {"Expires", "0"}}),
-            60);
+  EXPECT_EQ(
+      LifetimeOf(
+          {{"CDN-Cache-Control", "max-age=60"}, {"Cache-Control", "no-store"}, {"Expires", "0"}}),
+      60);
   EXPECT_FALSE(Judge(200, {{"CDN-Cache-Control", "foo"}, {"Expires", DateAt(60)}}).store);
   EXPECT_FALSE(
       Judge(200, {{"CDN-Cache-Control", "no-store"}, {"Cache-Control", "max-age=60"}}).store);
@@ -166,7 +167,8 @@ TEST(FreshnessTest, B3_AgeIsTheFirstMemberOfTheFirstLineOrNothing) {
   EXPECT_EQ(age({{"Age", "7200"}, {"Age", "0"}}), 7200);
   EXPECT_EQ(age({{"Age", "0"}, {"Age", "7200"}}), 0);
   EXPECT_EQ(age({{"Age", "99999999999"}}), int64_t{1} << 31);
-  for (const std::string_view value : {"abc", "-7200", "7200.0", "7200;x=y", "", "\"7200\"", "72 00"}) {
+  for (const std::string_view value :
+       {"abc", "-7200", "7200.0", "7200;x=y", "", "\"7200\"", "72 00"}) {
     EXPECT_EQ(age({{"Age", value}}), 0) << value;
   }
   EXPECT_FALSE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Age", "60"}}).store);
@@ -214,15 +216,18 @@ TEST(FreshnessTest, TheRulesBoundsHoldSinceReceipt) {
   EXPECT_EQ(LifetimeOf({{"Cache-Control", "max-age=5"}, {"Age", "100"}}, rule), 130);
   EXPECT_FALSE(Judge(200, {}, rule).store);
   // Without a lower bound an aged response stays as stale as it is.
-  EXPECT_EQ(LifetimeOf({{"Cache-Control", "max-age=10, stale-while-revalidate=900"}, {"Age", "100"}}), 10);
+  EXPECT_EQ(
+      LifetimeOf({{"Cache-Control", "max-age=10, stale-while-revalidate=900"}, {"Age", "100"}}),
+      10);
 }
 
 TEST(FreshnessTest, JitterOnlyShortens) {
   Overrides rule;
   rule.jitter = 0.2;
   const auto lifetime = [&](double random) {
-    return MayStore(test::Get(), test::Response(200, {{"Cache-Control", "max-age=100"}, {"Age", "50"}}),
-                    kNow, kNow, random, rule)
+    return MayStore(test::Get(),
+                    test::Response(200, {{"Cache-Control", "max-age=100"}, {"Age", "50"}}), kNow,
+                    kNow, random, rule)
         .facts.lifetime;
   };
   EXPECT_EQ(lifetime(0.0), seconds(100));

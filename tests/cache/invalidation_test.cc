@@ -7,14 +7,15 @@
 namespace satchel::cache {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using test::Request;
 using test::Response;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 std::vector<std::string> By(std::string_view method, uint16_t status, test::Fields fields = {}) {
   std::vector<std::string> out;
-  for (const InvalidTarget& target : InvalidatedBy(Request(method, "/a/b?c"), Response(status, fields))) {
+  for (const InvalidTarget& target :
+       InvalidatedBy(Request(method, "/a/b?c"), Response(status, fields))) {
     out.push_back(target.scheme + "://" + target.authority + target.target);
   }
   return out;
@@ -47,7 +48,8 @@ TEST(InvalidationTest, I2_LocationAndContentLocationOfTheSameOriginGoToo) {
               ElementsAre(kOwn, "http://example.com/x", "http://example.com/a/y"));
   EXPECT_THAT(By("POST", 303, {{"Location", "http://EXAMPLE.com:80/x#f"}}),
               ElementsAre(kOwn, "http://example.com/x"));
-  EXPECT_THAT(By("POST", 201, {{"Location", "/a/b?c"}, {"Content-Location", "?c"}}), ElementsAre(kOwn));
+  EXPECT_THAT(By("POST", 201, {{"Location", "/a/b?c"}, {"Content-Location", "?c"}}),
+              ElementsAre(kOwn));
   for (const std::string_view other :
        {"https://example.com/x", "http://example.com:8080/x", "http://other.com/x", "//other.com/x",
         "http://u@example.com/x", "mailto:x", "http://", "/ x"}) {
@@ -58,14 +60,16 @@ TEST(InvalidationTest, I2_LocationAndContentLocationOfTheSameOriginGoToo) {
 // RFC 9875 2, 3
 TEST(InvalidationTest, J1_GroupsAreStringsAndInvalidatedByUnsafeMethodsOnly) {
   const auto groups = [](std::string_view method, uint16_t status, std::string_view value) {
-    return InvalidatedGroups(Request(method, "/"), Response(status, {{"Cache-Group-Invalidation", value}}));
+    return InvalidatedGroups(Request(method, "/"),
+                             Response(status, {{"Cache-Group-Invalidation", value}}));
   };
   EXPECT_THAT(groups("POST", 200, R"("a", "b;c";x=1, "a")"), ElementsAre("a", "b;c"));
   EXPECT_THAT(groups("POST", 500, R"("a")"), IsEmpty());
   EXPECT_THAT(groups("GET", 200, R"("a")"), IsEmpty());
   EXPECT_THAT(groups("POST", 200, "a"), IsEmpty());
   EXPECT_THAT(groups("POST", 200, R"("a", )"), IsEmpty());
-  EXPECT_THAT(GroupsOf(test::Map({{"Cache-Groups", R"("x")"}, {"Cache-Groups", R"("y")"}})), ElementsAre("x", "y"));
+  EXPECT_THAT(GroupsOf(test::Map({{"Cache-Groups", R"("x")"}, {"Cache-Groups", R"("y")"}})),
+              ElementsAre("x", "y"));
   EXPECT_THAT(GroupsOf(test::Map({{"Cache-Groups", R"("x", ("y"))"}})), IsEmpty());
   EXPECT_THAT(GroupsOf(test::Map({})), IsEmpty());
 }

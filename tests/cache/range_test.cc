@@ -17,7 +17,8 @@ std::string Text(const RangeVerdict& verdict) {
   if (verdict.kind == RangeVerdict::Kind::kUnsatisfiable) return "416";
   std::string out;
   for (const ByteRange& range : verdict.ranges) {
-    out += (out.empty() ? "" : " ") + std::to_string(range.first) + "-" + std::to_string(range.last);
+    out +=
+        (out.empty() ? "" : " ") + std::to_string(range.first) + "-" + std::to_string(range.last);
   }
   return out;
 }
@@ -55,10 +56,26 @@ TEST(RangeTest, F3_UnsatisfiableRanges) {
 // RFC 9110 14.2: "A server MUST ignore a Range header field [...] it does not understand" and
 // malformed sets.
 TEST(RangeTest, F3_OtherUnitsAndMalformedSetsAreIgnored) {
-  for (const std::string_view range :
-       {"", "bytes", "bytes=", "bytes=,", "lines=0-4", "bytes 0-4", "bytes=a-b", "bytes=4-2", "bytes=-",
-        "bytes=1", "bytes=1-2-3", "bytes=--1", "bytes=0x1-2", "bytes=+1-2", "bytes=0-4, x", "bytes==0-4",
-        "bytes=1.0-2", "bytes=\"0-4\"", "seconds=0-1", "bytes=0 1-2"}) {
+  for (const std::string_view range : {"",
+                                       "bytes",
+                                       "bytes=",
+                                       "bytes=,",
+                                       "lines=0-4",
+                                       "bytes 0-4",
+                                       "bytes=a-b",
+                                       "bytes=4-2",
+                                       "bytes=-",
+                                       "bytes=1",
+                                       "bytes=1-2-3",
+                                       "bytes=--1",
+                                       "bytes=0x1-2",
+                                       "bytes=+1-2",
+                                       "bytes=0-4, x",
+                                       "bytes==0-4",
+                                       "bytes=1.0-2",
+                                       "bytes=\"0-4\"",
+                                       "seconds=0-1",
+                                       "bytes=0 1-2"}) {
     EXPECT_EQ(Of(range), "whole") << range;
   }
 }
@@ -118,7 +135,8 @@ TEST(RangeTest, F3_RangeIsForGetAndStandsOnce) {
   EXPECT_EQ(For({{"Range", "bytes=0-1"}}), "0-1");
   EXPECT_EQ(For({}), "whole");
   EXPECT_EQ(For({{"Range", "bytes=0-1"}, {"Range", "bytes=2-3"}}), "whole");
-  EXPECT_EQ(Text(EvaluateRange(Request("HEAD", "/", {{"Range", "bytes=0-1"}}), Map({}), 10)), "whole");
+  EXPECT_EQ(Text(EvaluateRange(Request("HEAD", "/", {{"Range", "bytes=0-1"}}), Map({}), 10)),
+            "whole");
 }
 
 // RFC 9110 13.1.5
@@ -167,9 +185,10 @@ TEST(ContentRangeTest, F6_OnlyWellFormedValuesAreRead) {
   EXPECT_EQ(Content("bytes 0-18446744073709551613/18446744073709551614"),
             "0-18446744073709551613/18446744073709551614");
   for (const std::string_view value :
-       {"", "bytes", "bytes ", "bytes */10", "bytes 0-4", "bytes 4-0/10", "bytes 0-10/10", "bytes=0-4/10",
-        "bytes 0-4/x", "bytes -4/10", "bytes 0-/10", "lines 0-4/10", "bytes 0 - 4/10", "bytes 0-4/ 10",
-        "bytes 0-18446744073709551615/*", "bytes 0-99999999999999999999/*", "bytes 0/4-10"}) {
+       {"", "bytes", "bytes ", "bytes */10", "bytes 0-4", "bytes 4-0/10", "bytes 0-10/10",
+        "bytes=0-4/10", "bytes 0-4/x", "bytes -4/10", "bytes 0-/10", "lines 0-4/10",
+        "bytes 0 - 4/10", "bytes 0-4/ 10", "bytes 0-18446744073709551615/*",
+        "bytes 0-99999999999999999999/*", "bytes 0/4-10"}) {
     EXPECT_EQ(Content(value), "refused") << value;
   }
   EXPECT_EQ(FormatContentRange({0, 4}, 10), "bytes 0-4/10");

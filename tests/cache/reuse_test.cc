@@ -38,7 +38,8 @@ bool operator==(const Decision& decision, const Case& expected) {
   return decision.action == expected.action && decision.reason == expected.reason;
 }
 std::ostream& operator<<(std::ostream& out, const Case& expected) {
-  return out << "action " << static_cast<int>(expected.action) << " " << ReasonWord(expected.reason);
+  return out << "action " << static_cast<int>(expected.action) << " "
+             << ReasonWord(expected.reason);
 }
 
 Decision On(const RequestHead& request, const ResponseFacts& stored, int64_t second,
@@ -52,7 +53,8 @@ Decision On(std::string_view control, const ResponseFacts& stored, int64_t secon
 
 // RFC 9111 4
 TEST(DecideTest, A1_OtherMethodsAreForwarded) {
-  for (const std::string_view method : {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "M-SEARCH"}) {
+  for (const std::string_view method :
+       {"POST", "PUT", "DELETE", "OPTIONS", "PATCH", "QUERY", "M-SEARCH"}) {
     const Decision decision = On(Request(method, "/"), Stored(), 1);
     EXPECT_EQ(decision, (Case{Action::kBypass, Reason::kMethod})) << method;
     EXPECT_FALSE(decision.may_collapse);
@@ -69,7 +71,8 @@ TEST(DecideTest, ARuleMaySwitchTheCacheOff) {
 }
 
 TEST(DecideTest, AMissSaysWhetherOtherVariantsExist) {
-  EXPECT_EQ(Decide(Get(), nullptr, false, kNow, {}), (Case{Action::kFetch, Reason::kNoStoredResponse}));
+  EXPECT_EQ(Decide(Get(), nullptr, false, kNow, {}),
+            (Case{Action::kFetch, Reason::kNoStoredResponse}));
   EXPECT_EQ(Decide(Get(), nullptr, true, kNow, {}), (Case{Action::kFetch, Reason::kVaryMismatch}));
   EXPECT_TRUE(Decide(Get(), nullptr, false, kNow, {}).may_store);
   EXPECT_TRUE(Decide(Get(), nullptr, false, kNow, {}).may_collapse);
@@ -91,7 +94,8 @@ TEST(DecideTest, F4_HeadIsAnsweredFromAFreshGet) {
 
 // RFC 9111 3.5: a stored response that was shareable answers authorised requests too.
 TEST(DecideTest, C4_AuthorizationDoesNotPreventReuse) {
-  EXPECT_EQ(On(Get({{"Authorization", "Basic x"}}), Stored(), 1), (Case{Action::kServe, Reason::kFresh}));
+  EXPECT_EQ(On(Get({{"Authorization", "Basic x"}}), Stored(), 1),
+            (Case{Action::kServe, Reason::kFresh}));
 }
 
 // RFC 9111 5.2.2.4
@@ -122,7 +126,8 @@ TEST(DecideTest, F5_RequestMaxAgeBoundsTheAge) {
 // RFC 9111 5.2.1.3
 TEST(DecideTest, F5_MinFreshAsksForTimeLeft) {
   EXPECT_EQ(On("min-fresh=10", Stored(), 50), (Case{Action::kServe, Reason::kFresh}));
-  EXPECT_EQ(On("min-fresh=10", Stored(), 51), (Case{Action::kRevalidate, Reason::kRequestMinFresh}));
+  EXPECT_EQ(On("min-fresh=10", Stored(), 51),
+            (Case{Action::kRevalidate, Reason::kRequestMinFresh}));
 }
 
 // RFC 9111 5.2.1.2
@@ -130,7 +135,8 @@ TEST(DecideTest, F5_MaxStaleAcceptsStale) {
   EXPECT_EQ(On("max-stale=10", Stored(), 70), (Case{Action::kServe, Reason::kMaxStale}));
   EXPECT_EQ(On("max-stale=10", Stored(), 71), (Case{Action::kRevalidate, Reason::kExpired}));
   EXPECT_EQ(On("max-stale", Stored(), 1'000'000), (Case{Action::kServe, Reason::kMaxStale}));
-  EXPECT_EQ(On("max-stale=10, max-age=65", Stored(), 68), (Case{Action::kServe, Reason::kMaxStale}));
+  EXPECT_EQ(On("max-stale=10, max-age=65", Stored(), 68),
+            (Case{Action::kServe, Reason::kMaxStale}));
   ResponseFacts strict = Stored();
   strict.must_revalidate = true;
   EXPECT_EQ(On("max-stale", strict, 61), (Case{Action::kRevalidate, Reason::kMustRevalidate}));
@@ -139,8 +145,10 @@ TEST(DecideTest, F5_MaxStaleAcceptsStale) {
 // RFC 9111 5.2.1.7
 TEST(DecideTest, F5_OnlyIfCachedGivesTheStoredResponseOr504) {
   EXPECT_EQ(On("only-if-cached", Stored(), 1), (Case{Action::kServe, Reason::kFresh}));
-  EXPECT_EQ(On("only-if-cached", Stored(), 61), (Case{Action::kGatewayTimeout, Reason::kOnlyIfCached}));
-  EXPECT_EQ(On("only-if-cached, max-stale", Stored(), 61), (Case{Action::kServe, Reason::kMaxStale}));
+  EXPECT_EQ(On("only-if-cached", Stored(), 61),
+            (Case{Action::kGatewayTimeout, Reason::kOnlyIfCached}));
+  EXPECT_EQ(On("only-if-cached, max-stale", Stored(), 61),
+            (Case{Action::kServe, Reason::kMaxStale}));
   EXPECT_EQ(Decide(Get({{"Cache-Control", "only-if-cached"}}), nullptr, false, kNow, {}),
             (Case{Action::kGatewayTimeout, Reason::kOnlyIfCached}));
 }
@@ -161,7 +169,8 @@ TEST(DecideTest, B1_UnknownRequestDirectivesChangeNothing) {
 }
 
 TEST(DecideTest, B7_PragmaNoCacheCountsWithoutCacheControl) {
-  EXPECT_EQ(On(Get({{"Pragma", "no-cache"}}), Stored(), 1), (Case{Action::kRevalidate, Reason::kRequestNoCache}));
+  EXPECT_EQ(On(Get({{"Pragma", "no-cache"}}), Stored(), 1),
+            (Case{Action::kRevalidate, Reason::kRequestNoCache}));
   EXPECT_EQ(On(Get({{"Pragma", "no-cache"}, {"Cache-Control", "x"}}), Stored(), 1),
             (Case{Action::kServe, Reason::kFresh}));
 }
@@ -187,7 +196,8 @@ TEST(DecideTest, F2_ConditionsForTheOriginAreForwarded) {
 
 TEST(DecideTest, F3_RangeAndConditionalRequestsUseACompleteStoredResponse) {
   EXPECT_EQ(On(Get({{"Range", "bytes=0-1"}}), Stored(), 1), (Case{Action::kServe, Reason::kFresh}));
-  EXPECT_EQ(On(Get({{"If-None-Match", "\"a\""}}), Stored(), 1), (Case{Action::kServe, Reason::kFresh}));
+  EXPECT_EQ(On(Get({{"If-None-Match", "\"a\""}}), Stored(), 1),
+            (Case{Action::kServe, Reason::kFresh}));
   EXPECT_TRUE(On(Get({{"Range", "bytes=0-1"}}), Stored(), 61).may_collapse);
 }
 
@@ -213,8 +223,10 @@ TEST(DecideTest, G2_WithinTheWindowStaleIsServedAndRefreshed) {
   stored.swr_granted = true;
   stored.stale_while_revalidate = seconds(30);
   EXPECT_EQ(On(Get(), stored, 59), (Case{Action::kServe, Reason::kFresh}));
-  EXPECT_EQ(On(Get(), stored, 60), (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
-  EXPECT_EQ(On(Get(), stored, 89), (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
+  EXPECT_EQ(On(Get(), stored, 60),
+            (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
+  EXPECT_EQ(On(Get(), stored, 89),
+            (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
   EXPECT_EQ(On(Get(), stored, 90), (Case{Action::kRevalidate, Reason::kExpired}));
   EXPECT_EQ(On("no-cache", stored, 61), (Case{Action::kRevalidate, Reason::kRequestNoCache}));
   EXPECT_EQ(On("max-age=10", stored, 61), (Case{Action::kRevalidate, Reason::kExpired}));
@@ -228,7 +240,8 @@ TEST(DecideTest, G1_SharedMaxAgeForbidsStaleThatNobodyGranted) {
   EXPECT_EQ(On(Get(), stored, 61), (Case{Action::kRevalidate, Reason::kMustRevalidate}));
   stored.swr_granted = true;
   stored.stale_while_revalidate = seconds(30);
-  EXPECT_EQ(On(Get(), stored, 61), (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
+  EXPECT_EQ(On(Get(), stored, 61),
+            (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
 }
 
 TEST(DecideTest, ASoftPurgeMakesStaleAtOnce) {
@@ -238,7 +251,8 @@ TEST(DecideTest, ASoftPurgeMakesStaleAtOnce) {
   EXPECT_EQ(On("max-stale", stored, 1), (Case{Action::kRevalidate, Reason::kPurged}));
   stored.swr_granted = true;
   stored.stale_while_revalidate = seconds(30);
-  EXPECT_EQ(On(Get(), stored, 1), (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
+  EXPECT_EQ(On(Get(), stored, 1),
+            (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
 }
 
 // RFC 8246 2: "unless there is a signal from the client that a validation is necessary (for
@@ -317,7 +331,8 @@ TEST(PlainLookupTest, OnlyFieldsThatMatterNeedThought) {
   EXPECT_TRUE(IsPlainLookup(Get({{"Accept", "*/*"}, {"Cookie", "a=b"}, {"Authorization", "x"}})));
   for (const std::string_view name :
        {"Cache-Control", "Pragma", "If-Match", "If-None-Match", "If-Modified-Since", "Range",
-        "If-Unmodified-Since", "If-Range", "Upgrade", "Expect", "Content-Length", "Transfer-Encoding"}) {
+        "If-Unmodified-Since", "If-Range", "Upgrade", "Expect", "Content-Length",
+        "Transfer-Encoding"}) {
     EXPECT_FALSE(IsPlainLookup(Get({{name, "x"}}))) << name;
   }
   EXPECT_FALSE(IsPlainLookup(Request("POST", "/")));

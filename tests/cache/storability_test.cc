@@ -33,7 +33,8 @@ TEST(StorabilityTest, C2_WhatMayNeverBeStoredIsNot) {
   EXPECT_EQ(Why(200, {{"Cache-Control", "max-age=60"}, {"Vary", "Accept, *"}}), Reason::kVaryStar);
   EXPECT_EQ(Why(103, {{"Cache-Control", "max-age=60"}}), Reason::kNotFinal);
   EXPECT_EQ(Why(304, {{"Cache-Control", "max-age=60"}}), Reason::kUnsolicitedNotModified);
-  for (const uint16_t status : {103, 304}) EXPECT_FALSE(Judge(status, {{"Cache-Control", "max-age=60"}}).store);
+  for (const uint16_t status : {103, 304})
+    EXPECT_FALSE(Judge(status, {{"Cache-Control", "max-age=60"}}).store);
 }
 
 TEST(StorabilityTest, A4_InterimResponsesAreNeverStored) {
@@ -43,7 +44,8 @@ TEST(StorabilityTest, A4_InterimResponsesAreNeverStored) {
 }
 
 TEST(StorabilityTest, A1_OnlyGetIsStored) {
-  for (const std::string_view method : {"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "QUERY", "M-SEARCH"}) {
+  for (const std::string_view method :
+       {"HEAD", "POST", "PUT", "DELETE", "OPTIONS", "QUERY", "M-SEARCH"}) {
     EXPECT_EQ(Why(Request(method, "/"), {{"Cache-Control", "max-age=60"}}),
               Reason::kMethodNotCacheable)
         << method;
@@ -58,7 +60,8 @@ TEST(StorabilityTest, C3_MustUnderstandOverridesNoStoreForKnownStatusesOnly) {
             Reason::kStatusNotUnderstood);
   EXPECT_EQ(Why(599, {{"Cache-Control", "must-understand, max-age=60"}}),
             Reason::kStatusNotUnderstood);
-  EXPECT_EQ(Why(200, {{"Cache-Control", "must-understand, private, max-age=60"}}), Reason::kPrivate);
+  EXPECT_EQ(Why(200, {{"Cache-Control", "must-understand, private, max-age=60"}}),
+            Reason::kPrivate);
 }
 
 // RFC 9111 3.5: "unless the response contains a Cache-Control field with a response directive that
@@ -67,9 +70,11 @@ TEST(StorabilityTest, C4_AuthorizationNeedsPublicSMaxageOrMustRevalidate) {
   const RequestHead request = Get({{"Authorization", "Basic x"}});
   EXPECT_EQ(Why(request, {{"Cache-Control", "max-age=60"}}), Reason::kAuthorization);
   EXPECT_EQ(Why(request, {{"Expires", DateAt(60)}}), Reason::kAuthorization);
-  EXPECT_EQ(Why(request, {{"Cache-Control", "max-age=60, proxy-revalidate"}}), Reason::kAuthorization);
+  EXPECT_EQ(Why(request, {{"Cache-Control", "max-age=60, proxy-revalidate"}}),
+            Reason::kAuthorization);
   EXPECT_EQ(Why(request, {{"Cache-Control", "max-age=60, immutable"}}), Reason::kAuthorization);
-  for (const std::string_view value : {"max-age=60, public", "s-maxage=60", "max-age=60, must-revalidate"}) {
+  for (const std::string_view value :
+       {"max-age=60, public", "s-maxage=60", "max-age=60, must-revalidate"}) {
     EXPECT_EQ(Why(request, {{"Cache-Control", value}}), Reason::kExplicitLifetime) << value;
   }
   Overrides rule;
@@ -81,14 +86,16 @@ TEST(StorabilityTest, C4_WithThePrincipalInTheKeyPrivateAnswersMayBeStored) {
   Overrides rule;
   rule.principal_in_key = true;
   const RequestHead request = Get({{"Authorization", "Basic x"}});
-  EXPECT_TRUE(Judge(request, Response(200, {{"Cache-Control", "private, max-age=60"}}), rule).store);
+  EXPECT_TRUE(
+      Judge(request, Response(200, {{"Cache-Control", "private, max-age=60"}}), rule).store);
   EXPECT_EQ(Why(request, {{"Cache-Control", "no-store"}}, rule), Reason::kNoStore);
 }
 
 // RFC 9111 3: "the response status code is final"
 TEST(StorabilityTest, C5_AnyFinalStatusWithExplicitLifetimeIsStored) {
-  for (const uint16_t status : {200, 201, 202, 203, 204, 299, 300, 301, 302, 303, 307, 308, 399, 400, 401,
-                                403, 404, 405, 410, 414, 418, 451, 499, 500, 501, 502, 503, 504, 599}) {
+  for (const uint16_t status :
+       {200, 201, 202, 203, 204, 299, 300, 301, 302, 303, 307, 308, 399, 400, 401,
+        403, 404, 405, 410, 414, 418, 451, 499, 500, 501, 502, 503, 504, 599}) {
     EXPECT_TRUE(Judge(status, {{"Cache-Control", "max-age=60"}}).store) << status;
     EXPECT_TRUE(Judge(status, {{"Cache-Control", "s-maxage=60"}}).store) << status;
     EXPECT_TRUE(Judge(status, {{"Expires", DateAt(60)}}).store) << status;
@@ -99,9 +106,12 @@ TEST(StorabilityTest, C5_AnyFinalStatusWithExplicitLifetimeIsStored) {
 
 TEST(StorabilityTest, C5_AValidatorIsKeptForValidation) {
   EXPECT_EQ(Why(200, {{"ETag", "\"a\""}}), Reason::kForValidationOnly);
-  EXPECT_EQ(Why(200, {{"ETag", "\"a\""}, {"Cache-Control", "max-age=0"}}), Reason::kForValidationOnly);
-  EXPECT_EQ(Why(200, {{"ETag", "\"a\""}, {"Cache-Control", "no-cache"}}), Reason::kForValidationOnly);
-  EXPECT_EQ(Why(302, {{"ETag", "\"a\""}, {"Cache-Control", "max-age=0"}}), Reason::kForValidationOnly);
+  EXPECT_EQ(Why(200, {{"ETag", "\"a\""}, {"Cache-Control", "max-age=0"}}),
+            Reason::kForValidationOnly);
+  EXPECT_EQ(Why(200, {{"ETag", "\"a\""}, {"Cache-Control", "no-cache"}}),
+            Reason::kForValidationOnly);
+  EXPECT_EQ(Why(302, {{"ETag", "\"a\""}, {"Cache-Control", "max-age=0"}}),
+            Reason::kForValidationOnly);
   EXPECT_EQ(Why(500, {{"ETag", "\"a\""}}), Reason::kNoLifetime);
   EXPECT_EQ(Why(200, {{"Cache-Control", "max-age=0"}}), Reason::kNoLifetime);
 }
@@ -109,19 +119,25 @@ TEST(StorabilityTest, C5_AValidatorIsKeptForValidation) {
 // RFC 9111 7.3
 TEST(StorabilityTest, C6_SetCookieCookieAndQueriesDoNotPreventStoring) {
   EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Set-Cookie", "a=b"}}).store);
-  EXPECT_TRUE(Judge(Get({{"Cookie", "a=b"}}), Response(200, {{"Cache-Control", "max-age=60"}})).store);
-  EXPECT_TRUE(Judge(Request("GET", "/a?b=c"), Response(200, {{"Cache-Control", "max-age=60"}})).store);
-  EXPECT_TRUE(Judge(Request("GET", "/a?b=c"), Response(200, {{"Last-Modified", DateAt(-9999)}})).store);
-  EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Content-Disposition", "attachment"}}).store);
+  EXPECT_TRUE(
+      Judge(Get({{"Cookie", "a=b"}}), Response(200, {{"Cache-Control", "max-age=60"}})).store);
+  EXPECT_TRUE(
+      Judge(Request("GET", "/a?b=c"), Response(200, {{"Cache-Control", "max-age=60"}})).store);
+  EXPECT_TRUE(
+      Judge(Request("GET", "/a?b=c"), Response(200, {{"Last-Modified", DateAt(-9999)}})).store);
+  EXPECT_TRUE(
+      Judge(200, {{"Cache-Control", "max-age=60"}, {"Content-Disposition", "attachment"}}).store);
   Overrides refuse;
   refuse.store_set_cookie = false;
-  EXPECT_EQ(Why(200, {{"Cache-Control", "max-age=60"}, {"Set-Cookie", "a=b"}}, refuse), Reason::kSetCookie);
+  EXPECT_EQ(Why(200, {{"Cache-Control", "max-age=60"}, {"Set-Cookie", "a=b"}}, refuse),
+            Reason::kSetCookie);
   EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}}, refuse).store);
 }
 
 // RFC 9111 5.2.2.4
 TEST(StorabilityTest, C7_NoCacheIsStoredAndNeverFresh) {
-  const StoreVerdict verdict = Judge(200, {{"Cache-Control", "no-cache, max-age=60"}, {"ETag", "\"a\""}});
+  const StoreVerdict verdict =
+      Judge(200, {{"Cache-Control", "no-cache, max-age=60"}, {"ETag", "\"a\""}});
   EXPECT_TRUE(verdict.store);
   EXPECT_FALSE(verdict.shareable);
   EXPECT_TRUE(verdict.facts.no_cache);
@@ -173,22 +189,24 @@ TEST(StorabilityTest, F6_APartIsStoredOnlyIfWholeSingleAndAskedFor) {
   EXPECT_TRUE(Judge(asked, Part("bytes 2-4/10", "3")).store);
   EXPECT_TRUE(Judge(Get({{"Range", "bytes=-4"}}), Part("bytes 6-9/10")).store);
   EXPECT_TRUE(Judge(Get({{"Range", "bytes=3-"}}), Part("bytes 3-9/10")).store);
-  for (const auto& [range, length] : std::initializer_list<std::pair<std::string_view, std::string_view>>{
-           {"", "4"},
-           {"bytes 2-5/10", "5"},
-           {"bytes 2-5/10", "x"},
-           {"bytes 1-4/10", "4"},
-           {"bytes 2-6/10", "5"},
-           {"bytes 2-5/*", "4"},
-           {"bytes 5-2/10", "4"},
-           {"bytes 2-5/5", "4"},
-           {"bytes */10", ""},
-           {"lines 2-5/10", "4"},
-           {"bytes 2-5", "4"}}) {
-    EXPECT_EQ(Judge(asked, Part(range, length)).reason, Reason::kBadPartial) << range << " " << length;
+  for (const auto& [range, length] :
+       std::initializer_list<std::pair<std::string_view, std::string_view>>{{"", "4"},
+                                                                            {"bytes 2-5/10", "5"},
+                                                                            {"bytes 2-5/10", "x"},
+                                                                            {"bytes 1-4/10", "4"},
+                                                                            {"bytes 2-6/10", "5"},
+                                                                            {"bytes 2-5/*", "4"},
+                                                                            {"bytes 5-2/10", "4"},
+                                                                            {"bytes 2-5/5", "4"},
+                                                                            {"bytes */10", ""},
+                                                                            {"lines 2-5/10", "4"},
+                                                                            {"bytes 2-5", "4"}}) {
+    EXPECT_EQ(Judge(asked, Part(range, length)).reason, Reason::kBadPartial)
+        << range << " " << length;
   }
   EXPECT_EQ(Judge(Get(), Part("bytes 2-5/10")).reason, Reason::kBadPartial);
-  EXPECT_EQ(Judge(Get({{"Range", "bytes=2-5, 8-9"}}), Part("bytes 2-5/10")).reason, Reason::kBadPartial);
+  EXPECT_EQ(Judge(Get({{"Range", "bytes=2-5, 8-9"}}), Part("bytes 2-5/10")).reason,
+            Reason::kBadPartial);
   ResponseHead twice = Part("bytes 2-5/10");
   twice.fields.Add("Content-Range", "bytes 2-5/10");
   EXPECT_EQ(Judge(asked, twice).reason, Reason::kBadPartial);
@@ -217,7 +235,9 @@ TEST(StorabilityTest, TheRulesSwitchesHold) {
   EXPECT_EQ(Why(301, {{"Cache-Control", "max-age=60"}}, narrow), Reason::kStatusExcluded);
   Overrides deaf;
   deaf.obey_request_directives = false;
-  EXPECT_TRUE(Judge(Get({{"Cache-Control", "no-store"}}), Response(200, {{"Cache-Control", "max-age=60"}}), deaf).store);
+  EXPECT_TRUE(Judge(Get({{"Cache-Control", "no-store"}}),
+                    Response(200, {{"Cache-Control", "max-age=60"}}), deaf)
+                  .store);
 }
 
 // An answer that has to be validated before its next use is nobody else's (RFC 9111 4).
@@ -225,7 +245,9 @@ TEST(StorabilityTest, OnlyWhatIsReusableAtOnceIsSharedWithFollowers) {
   EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}}).shareable);
   EXPECT_FALSE(Judge(200, {{"Cache-Control", "max-age=0"}, {"ETag", "\"a\""}}).shareable);
   EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=0, stale-while-revalidate=60"}}).shareable);
-  EXPECT_FALSE(Judge(200, {{"Cache-Control", "no-cache, stale-while-revalidate=60"}, {"ETag", "\"a\""}}).shareable);
+  EXPECT_FALSE(
+      Judge(200, {{"Cache-Control", "no-cache, stale-while-revalidate=60"}, {"ETag", "\"a\""}})
+          .shareable);
   EXPECT_FALSE(Judge(200, {{"Cache-Control", "private"}}).shareable);
   EXPECT_FALSE(Judge(200, {}).shareable);
 }
@@ -256,7 +278,8 @@ TEST(StorabilityTest, G1_StaleGrantsGiveWayToRevalidationDirectives) {
   EXPECT_TRUE(shared.swr_granted);
   Overrides rule;
   rule.stale_while_revalidate = seconds(7);
-  EXPECT_EQ(facts("max-age=60, stale-while-revalidate=30", rule).stale_while_revalidate, seconds(7));
+  EXPECT_EQ(facts("max-age=60, stale-while-revalidate=30", rule).stale_while_revalidate,
+            seconds(7));
 }
 
 Reason WhyError(uint16_t status, test::Fields request) {
@@ -267,7 +290,8 @@ TEST(OddRequestTest, ErrorsThatARequestCausedItselfAreNotStored) {
   const std::string large(9000, 'x');
   for (const uint16_t status : {400, 405, 413, 414, 431, 501}) {
     EXPECT_EQ(WhyError(status, {{"X-Large", large}}), Reason::kOddRequest) << status;
-    EXPECT_EQ(WhyError(status, {{"x-http-method-override", "DELETE"}}), Reason::kOddRequest) << status;
+    EXPECT_EQ(WhyError(status, {{"x-http-method-override", "DELETE"}}), Reason::kOddRequest)
+        << status;
     EXPECT_EQ(WhyError(status, {{"Range", "bytes=0-"}}), Reason::kOddRequest) << status;
     EXPECT_EQ(WhyError(status, {{"X-Meta", "a\x01z"}}), Reason::kOddRequest) << status;
     EXPECT_EQ(WhyError(status, {{"User-Agent", "x"}}), Reason::kExplicitLifetime) << status;
@@ -277,7 +301,9 @@ TEST(OddRequestTest, ErrorsThatARequestCausedItselfAreNotStored) {
   EXPECT_EQ(WhyError(412, {}), Reason::kExplicitLifetime);
   EXPECT_EQ(WhyError(416, {{"Range", "bytes=9-"}}), Reason::kOddRequest);
   EXPECT_EQ(WhyError(416, {}), Reason::kExplicitLifetime);
-  EXPECT_EQ(Judge(Request("GET", "/" + std::string(5000, 'a')), Response(414, {{"Cache-Control", "max-age=60"}})).reason,
+  EXPECT_EQ(Judge(Request("GET", "/" + std::string(5000, 'a')),
+                  Response(414, {{"Cache-Control", "max-age=60"}}))
+                .reason,
             Reason::kOddRequest);
 }
 
@@ -286,16 +312,21 @@ Reason WhyPage(std::string_view target, test::Fields fields, const Overrides& ru
 }
 
 TEST(DeceptivePathTest, APageUnderTheNameOfAFileNeedsExplicitFreshnessAndNoCookie) {
-  EXPECT_EQ(WhyPage("/account/x.css", {{"Content-Type", "text/html"}, {"Last-Modified", DateAt(-9000)}}),
+  EXPECT_EQ(
+      WhyPage("/account/x.css", {{"Content-Type", "text/html"}, {"Last-Modified", DateAt(-9000)}}),
+      Reason::kDeceptivePath);
+  EXPECT_EQ(WhyPage("/account/x.PNG?y",
+                    {{"Content-Type", "application/json; charset=utf-8"}, {"ETag", "\"a\""}}),
             Reason::kDeceptivePath);
-  EXPECT_EQ(WhyPage("/account/x.PNG?y", {{"Content-Type", "application/json; charset=utf-8"}, {"ETag", "\"a\""}}),
-            Reason::kDeceptivePath);
-  EXPECT_EQ(WhyPage("/x.js", {{"Content-Type", "text/html"}, {"Cache-Control", "max-age=60"}, {"Set-Cookie", "a=b"}}),
+  EXPECT_EQ(WhyPage("/x.js", {{"Content-Type", "text/html"},
+                              {"Cache-Control", "max-age=60"},
+                              {"Set-Cookie", "a=b"}}),
             Reason::kDeceptivePath);
   EXPECT_EQ(WhyPage("/x.js", {{"Content-Type", "text/html"}, {"Cache-Control", "max-age=60"}}),
             Reason::kExplicitLifetime);
-  EXPECT_EQ(WhyPage("/x.js", {{"Content-Type", "text/javascript"}, {"Last-Modified", DateAt(-9000)}}),
-            Reason::kHeuristicLifetime);
+  EXPECT_EQ(
+      WhyPage("/x.js", {{"Content-Type", "text/javascript"}, {"Last-Modified", DateAt(-9000)}}),
+      Reason::kHeuristicLifetime);
   EXPECT_EQ(WhyPage("/x.html", {{"Content-Type", "text/html"}, {"Last-Modified", DateAt(-9000)}}),
             Reason::kHeuristicLifetime);
   EXPECT_EQ(WhyPage("/x.js/y", {{"Content-Type", "text/html"}, {"Last-Modified", DateAt(-9000)}}),

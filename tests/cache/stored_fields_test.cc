@@ -9,8 +9,6 @@ namespace satchel::cache {
 namespace {
 
 using std::chrono::seconds;
-using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using test::At;
 using test::DateAt;
 using test::Get;
@@ -19,6 +17,8 @@ using test::kNow;
 using test::kNowText;
 using test::Map;
 using test::Response;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 std::vector<std::string> Lines(const HeaderMap& fields) {
   std::vector<std::string> out;
@@ -36,7 +36,11 @@ std::vector<std::string> Hop(test::Fields fields, std::vector<std::string> kept 
 
 // RFC 9110 7.6.1
 TEST(HopByHopTest, A2_ConnectionAndWhatItNamesGo) {
-  EXPECT_THAT(Hop({{"Connection", "close, X-A"}, {"x-a", "1"}, {"X-B", "2"}, {"Connection", "\"\",X-C"}, {"X-C", "3"}}),
+  EXPECT_THAT(Hop({{"Connection", "close, X-A"},
+                   {"x-a", "1"},
+                   {"X-B", "2"},
+                   {"Connection", "\"\",X-C"},
+                   {"X-C", "3"}}),
               ElementsAre("X-B: 2"));
   EXPECT_THAT(Hop({{"Keep-Alive", "timeout=5"},
                    {"Proxy-Connection", "keep-alive"},
@@ -50,17 +54,24 @@ TEST(HopByHopTest, A2_ConnectionAndWhatItNamesGo) {
 }
 
 TEST(HopByHopTest, A2_EverythingElsePassesUnchanged) {
-  EXPECT_THAT(Hop({{"X-Odd", " a,,\"b "}, {"set-COOKIE", "a"}, {"Set-Cookie", "b"}, {"X-Odd", ""}, {"Warning", "199 - x"}}),
-              ElementsAre("X-Odd:  a,,\"b ", "set-COOKIE: a", "Set-Cookie: b", "X-Odd: ", "Warning: 199 - x"));
+  EXPECT_THAT(Hop({{"X-Odd", " a,,\"b "},
+                   {"set-COOKIE", "a"},
+                   {"Set-Cookie", "b"},
+                   {"X-Odd", ""},
+                   {"Warning", "199 - x"}}),
+              ElementsAre("X-Odd:  a,,\"b ", "set-COOKIE: a", "Set-Cookie: b",
+                          "X-Odd: ", "Warning: 199 - x"));
 }
 
 TEST(HopByHopTest, ConnectionCannotRemoveWhatSecurityRestsOn) {
   for (const std::string_view name :
        {"Host", "Content-Length", "Authorization", "Cookie", "Cache-Control", "X-Forwarded-For",
-        "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-API-Key", "Set-Cookie", "Vary", "Age"}) {
+        "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded", "X-API-Key", "Set-Cookie", "Vary",
+        "Age"}) {
     EXPECT_THAT(Hop({{"Connection", name}, {name, "1"}}), ElementsAre(std::string(name) + ": 1"));
   }
-  EXPECT_THAT(Hop({{"Connection", "X-Tenant-Key, X-A"}, {"x-tenant-key", "1"}, {"X-A", "2"}}, {"X-Tenant-Key"}),
+  EXPECT_THAT(Hop({{"Connection", "X-Tenant-Key, X-A"}, {"x-tenant-key", "1"}, {"X-A", "2"}},
+                  {"X-Tenant-Key"}),
               ElementsAre("x-tenant-key: 1"));
 }
 
@@ -88,14 +99,15 @@ TEST(StoredFieldsTest, A2_ProxyFieldsHopByHopAndAgeAreNotStored) {
 
 // RFC 9111 5.2.2.4, 5.2.2.7
 TEST(StoredFieldsTest, C7_FieldsThatQualifiedDirectivesNameAreLeftOut) {
-  EXPECT_THAT(Stored({{"Date", kNowText},
-                      {"Cache-Control", "max-age=60, no-cache=\"Set-Cookie\", private=\"X-Secret\""},
-                      {"Set-Cookie", "a=b"},
-                      {"x-secret", "1"},
-                      {"X-B", "2"}}),
-              ElementsAre(kDateLine,
-                          "Cache-Control: max-age=60, no-cache=\"Set-Cookie\", private=\"X-Secret\"",
-                          "X-B: 2"));
+  EXPECT_THAT(
+      Stored({{"Date", kNowText},
+              {"Cache-Control", "max-age=60, no-cache=\"Set-Cookie\", private=\"X-Secret\""},
+              {"Set-Cookie", "a=b"},
+              {"x-secret", "1"},
+              {"X-B", "2"}}),
+      ElementsAre(kDateLine,
+                  "Cache-Control: max-age=60, no-cache=\"Set-Cookie\", private=\"X-Secret\"",
+                  "X-B: 2"));
 }
 
 // RFC 9110 6.6.1
@@ -105,15 +117,15 @@ TEST(StoredFieldsTest, A6_DateIsAddedWhereAbsentAndNeverRewritten) {
   EXPECT_THAT(Stored({{"Date", DateAt(-500)}}), ElementsAre("Date: " + DateAt(-500)));
 }
 
-UpdateResult Update(const StoreVerdict& stored, const HeaderMap& fields, test::Fields update, Time now,
-                    const RequestHead& request = Get()) {
+UpdateResult Update(const StoreVerdict& stored, const HeaderMap& fields, test::Fields update,
+                    Time now, const RequestHead& request = Get()) {
   return UpdateStored(request, fields, stored.facts, Response(304, update), now, now, 0.0, {});
 }
 
 // RFC 9111 3.2, 4.3.4; 4.2.3 for the clock.
 TEST(UpdateTest, D2_TheClockRestartsFromTheTimesOfTheUpdate) {
-  const ResponseHead first =
-      Response(200, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}, {"Age", "10"}, {"X-A", "1"}});
+  const ResponseHead first = Response(
+      200, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}, {"Age", "10"}, {"X-A", "1"}});
   const StoreVerdict stored = Judge(Get(), first);
   const HeaderMap fields = StoredFields(first, kNow, {});
   ASSERT_FALSE(stored.facts.IsFreshAt(At(100)));
@@ -127,8 +139,9 @@ TEST(UpdateTest, D2_TheClockRestartsFromTheTimesOfTheUpdate) {
   EXPECT_EQ(plain.fields.First("Date"), DateAt(100));
   EXPECT_EQ(plain.fields.First("X-A"), "1");
 
-  const UpdateResult aged = Update(
-      stored, fields, {{"Date", DateAt(80)}, {"Age", "30"}, {"Cache-Control", "max-age=300"}}, At(100));
+  const UpdateResult aged =
+      Update(stored, fields,
+             {{"Date", DateAt(80)}, {"Age", "30"}, {"Cache-Control", "max-age=300"}}, At(100));
   EXPECT_EQ(aged.verdict.facts.AgeAt(At(100)), seconds(30));
   EXPECT_EQ(aged.verdict.facts.lifetime, seconds(300));
   EXPECT_EQ(aged.fields.First("Date"), DateAt(80));
@@ -139,20 +152,24 @@ TEST(UpdateTest, H2_AnUpdateMayEndStorability) {
   const ResponseHead first = Response(200, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}});
   const StoreVerdict stored = Judge(Get(), first);
   const HeaderMap fields = StoredFields(first, kNow, {});
-  EXPECT_EQ(Update(stored, fields, {{"Cache-Control", "no-store"}}, At(9)).verdict.reason, Reason::kNoStore);
-  EXPECT_EQ(Update(stored, fields, {{"Cache-Control", "private"}}, At(9)).verdict.reason, Reason::kPrivate);
+  EXPECT_EQ(Update(stored, fields, {{"Cache-Control", "no-store"}}, At(9)).verdict.reason,
+            Reason::kNoStore);
+  EXPECT_EQ(Update(stored, fields, {{"Cache-Control", "private"}}, At(9)).verdict.reason,
+            Reason::kPrivate);
   EXPECT_EQ(Update(stored, fields, {}, At(9), Get({{"Cache-Control", "no-store"}})).verdict.reason,
             Reason::kRequestNoStore);
 }
 
 TEST(UpdateTest, F6_AStoredPartStaysAPart) {
-  const ResponseHead first = Response(
-      206, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}, {"Content-Range", "bytes 2-5/10"}, {"Content-Length", "4"}});
+  const ResponseHead first = Response(206, {{"Cache-Control", "max-age=60"},
+                                            {"ETag", "\"a\""},
+                                            {"Content-Range", "bytes 2-5/10"},
+                                            {"Content-Length", "4"}});
   const RequestHead request = Get({{"Range", "bytes=2-5"}});
   const StoreVerdict stored = Judge(request, first);
   ASSERT_TRUE(stored.store);
-  const UpdateResult updated = Update(stored, StoredFields(first, kNow, {}), {{"ETag", "\"a\""}}, At(100),
-                                      Get({{"Range", "bytes=3-4"}}));
+  const UpdateResult updated = Update(stored, StoredFields(first, kNow, {}), {{"ETag", "\"a\""}},
+                                      At(100), Get({{"Range", "bytes=3-4"}}));
   EXPECT_TRUE(updated.verdict.store);
   EXPECT_TRUE(updated.verdict.facts.partial);
   EXPECT_EQ(updated.fields.First("Content-Range"), "bytes 2-5/10");

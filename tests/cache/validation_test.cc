@@ -9,13 +9,13 @@
 namespace satchel::cache {
 namespace {
 
-using ::testing::ElementsAre;
 using test::At;
 using test::DateAt;
 using test::Get;
 using test::kNow;
 using test::Map;
 using test::Request;
+using ::testing::ElementsAre;
 
 constexpr std::string_view kEtag = "ETag";
 
@@ -34,7 +34,8 @@ TEST(EntityTagMatchTest, F2_WeakAndStrongComparison) {
 }
 
 bool NotModified(test::Fields request, test::Fields stored, uint16_t status = 200) {
-  return EvaluatePreconditions(Get(request), Map(stored), status, kNow) == Precondition::kNotModified;
+  return EvaluatePreconditions(Get(request), Map(stored), status, kNow) ==
+         Precondition::kNotModified;
 }
 
 // RFC 9110 13.1.2
@@ -44,7 +45,8 @@ TEST(PreconditionTest, F2_IfNoneMatchComparesWeaklyAnywhereInTheList) {
   EXPECT_TRUE(NotModified({{"If-None-Match", "\"a\""}}, {{kEtag, "W/\"a\""}}));
   EXPECT_TRUE(NotModified({{"If-None-Match", "\"x\", \"y\",\"a\""}}, {{kEtag, "\"a\""}}));
   EXPECT_TRUE(NotModified({{"If-None-Match", "\"a\", \"y\""}}, {{kEtag, "\"a\""}}));
-  EXPECT_TRUE(NotModified({{"If-None-Match", "\"x\""}, {"If-None-Match", "\"a\""}}, {{kEtag, "\"a\""}}));
+  EXPECT_TRUE(
+      NotModified({{"If-None-Match", "\"x\""}, {"If-None-Match", "\"a\""}}, {{kEtag, "\"a\""}}));
   EXPECT_FALSE(NotModified({{"If-None-Match", "\"b\""}}, {{kEtag, "\"a\""}}));
   EXPECT_FALSE(NotModified({{"If-None-Match", "\"A\""}}, {{kEtag, "\"a\""}}));
   EXPECT_TRUE(NotModified({{"If-None-Match", "*"}}, {{kEtag, "\"a\""}}));
@@ -65,9 +67,11 @@ TEST(PreconditionTest, F2_IfNoneMatchComesFirst) {
 
 // RFC 9111 4.3.2
 TEST(PreconditionTest, F2_IfModifiedSinceMeetsLastModifiedElseDateElseReceipt) {
-  EXPECT_TRUE(NotModified({{"If-Modified-Since", DateAt(-100)}}, {{"Last-Modified", DateAt(-100)}}));
+  EXPECT_TRUE(
+      NotModified({{"If-Modified-Since", DateAt(-100)}}, {{"Last-Modified", DateAt(-100)}}));
   EXPECT_TRUE(NotModified({{"If-Modified-Since", DateAt(-50)}}, {{"Last-Modified", DateAt(-100)}}));
-  EXPECT_FALSE(NotModified({{"If-Modified-Since", DateAt(-101)}}, {{"Last-Modified", DateAt(-100)}}));
+  EXPECT_FALSE(
+      NotModified({{"If-Modified-Since", DateAt(-101)}}, {{"Last-Modified", DateAt(-100)}}));
   EXPECT_TRUE(NotModified({{"If-Modified-Since", DateAt(-10)}}, {{"Date", DateAt(-10)}}));
   EXPECT_FALSE(NotModified({{"If-Modified-Since", DateAt(-11)}}, {{"Date", DateAt(-10)}}));
   EXPECT_TRUE(NotModified({{"If-Modified-Since", DateAt(0)}}, {}));
@@ -83,10 +87,12 @@ TEST(PreconditionTest, F2_ConditionsConcernSuccessesAndReadsOnly) {
   EXPECT_FALSE(NotModified({{"If-None-Match", "*"}}, {{kEtag, "\"a\""}}, 301));
   EXPECT_TRUE(NotModified({{"If-None-Match", "*"}}, {{kEtag, "\"a\""}}, 203));
   EXPECT_FALSE(NotModified({}, {{kEtag, "\"a\""}}));
-  EXPECT_EQ(EvaluatePreconditions(Request("POST", "/", {{"If-None-Match", "*"}}), Map({}), 200, kNow),
-            Precondition::kSendFull);
-  EXPECT_EQ(EvaluatePreconditions(Request("HEAD", "/", {{"If-None-Match", "*"}}), Map({}), 200, kNow),
-            Precondition::kNotModified);
+  EXPECT_EQ(
+      EvaluatePreconditions(Request("POST", "/", {{"If-None-Match", "*"}}), Map({}), 200, kNow),
+      Precondition::kSendFull);
+  EXPECT_EQ(
+      EvaluatePreconditions(Request("HEAD", "/", {{"If-None-Match", "*"}}), Map({}), 200, kNow),
+      Precondition::kNotModified);
 }
 
 std::vector<std::string> Lines(const HeaderMap& fields) {
@@ -123,24 +129,39 @@ TEST(MakeConditionalTest, H1_WithoutValidatorsItIsAPlainFetch) {
 
 // RFC 9111 3.2, 4.3.4
 TEST(MergeTest, H2_FieldsOfA304ReplaceAllLinesOfTheirName) {
-  const HeaderMap stored = Map({{"X-A", "old 1"}, {"X-B", "b"}, {"x-a", "old 2"}, {"Content-Type", "text/plain"},
-                                {"Set-Cookie", "a"}, {"Cache-Control", "max-age=1"}});
-  const HeaderMap update = Map({{"X-a", "new 1"}, {"X-A", "new 2"}, {"Cache-Control", "max-age=2"},
-                                {"Set-Cookie", "b"}, {"Set-Cookie", "c"}, {"X-New", "1"},
+  const HeaderMap stored = Map({{"X-A", "old 1"},
+                                {"X-B", "b"},
+                                {"x-a", "old 2"},
+                                {"Content-Type", "text/plain"},
+                                {"Set-Cookie", "a"},
+                                {"Cache-Control", "max-age=1"}});
+  const HeaderMap update = Map({{"X-a", "new 1"},
+                                {"X-A", "new 2"},
+                                {"Cache-Control", "max-age=2"},
+                                {"Set-Cookie", "b"},
+                                {"Set-Cookie", "c"},
+                                {"X-New", "1"},
                                 {"Content-Type", "text/html"}});
   EXPECT_THAT(Lines(MergeNotModified(stored, update)),
-              ElementsAre("X-B: b", "X-a: new 1", "X-A: new 2", "Cache-Control: max-age=2", "Set-Cookie: b",
-                          "Set-Cookie: c", "X-New: 1", "Content-Type: text/html"));
+              ElementsAre("X-B: b", "X-a: new 1", "X-A: new 2", "Cache-Control: max-age=2",
+                          "Set-Cookie: b", "Set-Cookie: c", "X-New: 1", "Content-Type: text/html"));
 }
 
 TEST(MergeTest, H2_WhatDescribesTheStoredBytesStays) {
-  const HeaderMap stored =
-      Map({{"Content-Length", "10"}, {"Content-Encoding", "gzip"}, {"Content-Range", "bytes 0-9/20"}, {"X-C", "1"}});
-  const HeaderMap update = Map({{"Content-Length", "0"}, {"Content-Encoding", "br"}, {"Content-Range", "x"},
-                                {"Transfer-Encoding", "chunked"}, {"Connection", "X-C"}, {"X-C", "2"},
+  const HeaderMap stored = Map({{"Content-Length", "10"},
+                                {"Content-Encoding", "gzip"},
+                                {"Content-Range", "bytes 0-9/20"},
+                                {"X-C", "1"}});
+  const HeaderMap update = Map({{"Content-Length", "0"},
+                                {"Content-Encoding", "br"},
+                                {"Content-Range", "x"},
+                                {"Transfer-Encoding", "chunked"},
+                                {"Connection", "X-C"},
+                                {"X-C", "2"},
                                 {"Keep-Alive", "1"}});
   EXPECT_THAT(Lines(MergeNotModified(stored, update)),
-              ElementsAre("Content-Length: 10", "Content-Encoding: gzip", "Content-Range: bytes 0-9/20", "X-C: 1"));
+              ElementsAre("Content-Length: 10", "Content-Encoding: gzip",
+                          "Content-Range: bytes 0-9/20", "X-C: 1"));
 }
 
 // RFC 9111 4.3.4
@@ -165,7 +186,8 @@ TEST(HeadTest, H4_ValidatorsAndLengthHaveToAgree) {
     return HeadConfirms(Map({{kEtag, "\"a\""}, {"Last-Modified", DateAt(-9)}}), 10, Map(head));
   };
   EXPECT_TRUE(confirms({}));
-  EXPECT_TRUE(confirms({{kEtag, "\"a\""}, {"Content-Length", "10"}, {"Last-Modified", DateAt(-9)}}));
+  EXPECT_TRUE(
+      confirms({{kEtag, "\"a\""}, {"Content-Length", "10"}, {"Last-Modified", DateAt(-9)}}));
   EXPECT_FALSE(confirms({{kEtag, "\"b\""}, {"Content-Length", "10"}}));
   EXPECT_FALSE(confirms({{kEtag, "W/\"a\""}}));
   EXPECT_FALSE(confirms({{kEtag, "\"a\""}, {"Content-Length", "11"}}));
@@ -175,12 +197,13 @@ TEST(HeadTest, H4_ValidatorsAndLengthHaveToAgree) {
 
 // RFC 9110 15.4.5
 TEST(NotModifiedTest, F2_A304CarriesTheseFieldsOnly) {
-  for (const FieldId id : {FieldId::kEtag, FieldId::kDate, FieldId::kCacheControl, FieldId::kExpires,
-                           FieldId::kVary, FieldId::kContentLocation}) {
+  for (const FieldId id : {FieldId::kEtag, FieldId::kDate, FieldId::kCacheControl,
+                           FieldId::kExpires, FieldId::kVary, FieldId::kContentLocation}) {
     EXPECT_TRUE(BelongsInNotModified(id)) << FieldName(id);
   }
-  for (const FieldId id : {FieldId::kContentLength, FieldId::kContentType, FieldId::kContentEncoding,
-                           FieldId::kContentRange, FieldId::kSetCookie, FieldId::kOther}) {
+  for (const FieldId id :
+       {FieldId::kContentLength, FieldId::kContentType, FieldId::kContentEncoding,
+        FieldId::kContentRange, FieldId::kSetCookie, FieldId::kOther}) {
     EXPECT_FALSE(BelongsInNotModified(id)) << FieldName(id);
   }
 }

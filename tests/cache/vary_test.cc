@@ -7,9 +7,9 @@
 namespace satchel::cache {
 namespace {
 
-using ::testing::ElementsAre;
 using test::Get;
 using test::Map;
+using ::testing::ElementsAre;
 
 // Would a response stored for `first` answer `second`?
 bool Matches(std::string_view vary, test::Fields first, test::Fields second,
@@ -63,7 +63,8 @@ TEST(VaryTest, E3_LinesAndWhiteSpaceAreNormalised) {
   EXPECT_FALSE(Matches("Foo", {{"Foo", "A"}}, {{"Foo", "a"}}));
   EXPECT_FALSE(Matches("Foo", {{"Foo", "\"a, b\""}}, {{"Foo", "\"a,b\""}}));
   EXPECT_FALSE(Matches("Foo", {{"Foo", "a,,b"}}, {{"Foo", "a,b"}}));
-  EXPECT_TRUE(Matches("Accept-Encoding", {{"Accept-Encoding", "GZIP, br"}}, {{"Accept-Encoding", "gzip,BR"}}));
+  EXPECT_TRUE(Matches("Accept-Encoding", {{"Accept-Encoding", "GZIP, br"}},
+                      {{"Accept-Encoding", "gzip,BR"}}));
 }
 
 TEST(VaryTest, ValuesCannotImitateOtherFields) {
@@ -89,8 +90,8 @@ TEST(VaryTest, E3_LanguagesAreOrderedByWeightThenTag) {
 
 TEST(VaryTest, E3_AStoredContentLanguageThatIsMostPreferredMatches) {
   const auto match = [](std::string_view asked, std::string_view stored_language) {
-    return Matches("Accept-Language", {{"Accept-Language", "de, fr;q=0.1"}}, {{"Accept-Language", asked}}, {},
-                   stored_language);
+    return Matches("Accept-Language", {{"Accept-Language", "de, fr;q=0.1"}},
+                   {{"Accept-Language", asked}}, {}, stored_language);
   };
   EXPECT_TRUE(match("de;q=0.9, en;q=0.8", "de"));
   EXPECT_TRUE(match("en;q=0.8, DE;q=0.9", " De "));
@@ -108,7 +109,8 @@ TEST(VaryTest, E3_AStoredContentLanguageThatIsMostPreferredMatches) {
                         {{"Accept-Language", "de"}, {other, "1"}}, {}, "de"));
     EXPECT_FALSE(Matches(vary, {{"Accept-Language", "fr"}, {other, "1"}},
                          {{"Accept-Language", "de"}, {other, "2"}}, {}, "de"));
-    EXPECT_FALSE(Matches(vary, {{"Accept-Language", "fr"}, {other, "1"}}, {{"Accept-Language", "de"}}, {}, "de"));
+    EXPECT_FALSE(Matches(vary, {{"Accept-Language", "fr"}, {other, "1"}},
+                         {{"Accept-Language", "de"}}, {}, "de"));
   }
   EXPECT_FALSE(Matches("Foo", {{"Foo", "1"}}, {{"Foo", "2"}, {"Accept-Language", "de"}}, {}, "de"));
 }
@@ -136,7 +138,8 @@ TEST(VaryTest, ARuleTellsApartOnlyTheValuesItNames) {
   EXPECT_EQ(NormalizedValue("Foo", Get({{"Foo", "1"}}), rule), std::nullopt);
   EXPECT_TRUE(Matches("Accept-Encoding", {{"Accept-Encoding", "gzip, deflate, br"}},
                       {{"Accept-Encoding", "br;q=1.0, zstd"}}, rule));
-  EXPECT_FALSE(Matches("Accept-Encoding", {{"Accept-Encoding", "gzip, br"}}, {{"Accept-Encoding", "gzip"}}, rule));
+  EXPECT_FALSE(Matches("Accept-Encoding", {{"Accept-Encoding", "gzip, br"}},
+                       {{"Accept-Encoding", "gzip"}}, rule));
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!time) return 0;
   const std::string written = FormatHttpDate(*time);
   // A leap second at the end of the year 9999 is the one time that can't be written.
-  if (*time < TimeFromUnixSeconds(253402300800) && ParseHttpDate(written, now) != time) std::abort();
+  if (*time < TimeFromUnixSeconds(253402300800) && ParseHttpDate(written, now) != time)
+    std::abort();
   return 0;
 }

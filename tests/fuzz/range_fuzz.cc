@@ -26,7 +26,8 @@ void Check(const RangeVerdict& verdict, uint64_t length) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  for (const uint64_t length : {uint64_t{0}, uint64_t{1}, uint64_t{10}, uint64_t{1} << 40, UINT64_MAX}) {
+  for (const uint64_t length :
+       {uint64_t{0}, uint64_t{1}, uint64_t{10}, uint64_t{1} << 40, UINT64_MAX}) {
     Check(EvaluateByteRanges(text, length), length);
   }
   if (const std::optional<ContentRange> content = ParseContentRange(text)) {

@@ -32,7 +32,9 @@ TEST(DateTest, B4_LetterCaseDoesNotMatter) {
 // representing the most recent year in the past that had the same last two digits".
 TEST(DateTest, B4_TwoDigitYearsMoreThanFiftyAheadAreOfThePastCentury) {
   const Time now = *ParseHttpDate("Wed, 15 Jul 2026 12:00:00 GMT", kNow);
-  const auto year = [&](std::string_view text) { return FormatHttpDate(*ParseHttpDate(text, now)).substr(12, 4); };
+  const auto year = [&](std::string_view text) {
+    return FormatHttpDate(*ParseHttpDate(text, now)).substr(12, 4);
+  };
   EXPECT_EQ(year("Saturday, 15-Jul-75 12:00:00 GMT"), "2075");
   EXPECT_EQ(year("Wednesday, 15-Jul-76 12:00:00 GMT"), "2076");
   EXPECT_EQ(year("Wednesday, 15-Jul-76 12:00:01 GMT"), "1976");

@@ -52,7 +52,8 @@ TEST(DeltaSecondsTest, B2_LargeValuesClampAndOnlyDigitsCount) {
   EXPECT_EQ(parse("2147483649"), 2147483648);
   EXPECT_EQ(parse("99999999999"), 2147483648);
   EXPECT_EQ(parse("99999999999999999999999999999999999999"), 2147483648);
-  for (const std::string_view text : {"", "-1", "+1", "1.0", "1 ", " 1", "0x10", "1e3", "a", "'1'"}) {
+  for (const std::string_view text :
+       {"", "-1", "+1", "1.0", "1 ", " 1", "0x10", "1e3", "a", "'1'"}) {
     EXPECT_EQ(parse(text), -1) << text;
   }
 }
@@ -115,7 +116,8 @@ TEST(PreferenceTest, WeightsAreThousandths) {
   EXPECT_EQ(ParseWeight("0."), 0);
   EXPECT_EQ(ParseWeight("0.5"), 500);
   EXPECT_EQ(ParseWeight("0.123"), 123);
-  for (const std::string_view text : {"", "1.1", "1.001", "2", "0.1234", ".5", "-1", "0,5", "0.x"}) {
+  for (const std::string_view text :
+       {"", "1.1", "1.001", "2", "0.1234", ".5", "-1", "0,5", "0.x"}) {
     EXPECT_EQ(ParseWeight(text), std::nullopt) << text;
   }
   EXPECT_EQ(ParsePreference("de;q=0.7")->weight, 700);

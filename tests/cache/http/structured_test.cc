@@ -28,8 +28,8 @@ TEST(StructuredTest, Integers) {
   EXPECT_EQ(ItemOf("-0"), "0");
   EXPECT_EQ(ItemOf("999999999999999"), "999999999999999");
   EXPECT_EQ(ItemOf("-999999999999999"), "-999999999999999");
-  for (const std::string_view text : {"", "-", "--1", "- 1", "+1", "1000000000000000", "1 2", "1,2",
-                                      "\t1", "1\t", "0x1", "1a"}) {
+  for (const std::string_view text :
+       {"", "-", "--1", "- 1", "+1", "1000000000000000", "1 2", "1,2", "\t1", "1\t", "0x1", "1a"}) {
     EXPECT_EQ(ItemOf(text), "refused") << text;
   }
 }
@@ -75,7 +75,8 @@ TEST(StructuredTest, ByteSequences) {
   EXPECT_EQ(std::get<ByteSequence>(ParseItem(":aGk=:")->value).bytes, "hi");
   EXPECT_EQ(ItemOf("::"), "::");
   EXPECT_EQ(ItemOf(":aGk:"), ":aGk=:");
-  for (const std::string_view text : {":", ":aGk=", ":a:", ":aG=k:", ":aGk===:", ":a Gk:", ":_-8=:"}) {
+  for (const std::string_view text :
+       {":", ":aGk=", ":a:", ":aG=k:", ":aGk===:", ":a Gk:", ":_-8=:"}) {
     EXPECT_EQ(ItemOf(text), "refused") << text;
   }
 }
@@ -103,7 +104,8 @@ TEST(StructuredTest, Parameters) {
   EXPECT_EQ(ItemOf("a;  b=?0;c=\"x\""), "a;b=?0;c=\"x\"");
   EXPECT_EQ(ItemOf("a;b=1;c=2;b=3"), "a;b=3;c=2");
   EXPECT_EQ(ItemOf("a;b=?1"), "a;b");
-  for (const std::string_view text : {"a;", "a ;b", "a;B", "a;b=", "a;b =1", "a;b= 1", "a;1", "a;b=(1)"}) {
+  for (const std::string_view text :
+       {"a;", "a ;b", "a;B", "a;b=", "a;b =1", "a;b= 1", "a;1", "a;b=(1)"}) {
     EXPECT_EQ(ItemOf(text), "refused") << text;
   }
   const auto item = ParseItem("a;q=7");
@@ -123,8 +125,8 @@ TEST(StructuredTest, ListsAndInnerLists) {
   EXPECT_EQ(ListOf(R"(("foo";a=1;b=2);lvl=5, ("bar" "baz");lvl=1)"),
             R"(("foo";a=1;b=2);lvl=5, ("bar" "baz");lvl=1)");
   EXPECT_EQ(ListOf("(  1  2  )"), "(1 2)");
-  for (const std::string_view text : {"a,", ",a", "a,,b", "a b", "(a", "(a,b)", "((a))", "(a)b", "(\ta)",
-                                      "a;", ")"}) {
+  for (const std::string_view text :
+       {"a,", ",a", "a,,b", "a b", "(a", "(a,b)", "((a))", "(a)b", "(\ta)", "a;", ")"}) {
     EXPECT_EQ(ListOf(text), "refused") << text;
   }
 }
@@ -134,12 +136,14 @@ TEST(StructuredTest, Dictionaries) {
   EXPECT_EQ(DictionaryOf(R"(en="Applepie", da=:w4ZibGV0w6ZydGU=:)"),
             R"(en="Applepie", da=:w4ZibGV0w6ZydGU=:)");
   EXPECT_EQ(DictionaryOf("a=?0, b, c; foo=bar"), "a=?0, b, c;foo=bar");
-  EXPECT_EQ(DictionaryOf("rating=1.5, feelings=(joy sadness)"), "rating=1.5, feelings=(joy sadness)");
+  EXPECT_EQ(DictionaryOf("rating=1.5, feelings=(joy sadness)"),
+            "rating=1.5, feelings=(joy sadness)");
   EXPECT_EQ(DictionaryOf("a=1, b=2, a=3"), "a=3, b=2");
   EXPECT_EQ(DictionaryOf("a=?1;x"), "a;x");
   EXPECT_EQ(DictionaryOf(""), "");
-  for (const std::string_view text : {"a=", "a=,b", "A=1", "a =1", "a= 1", "a=1,", ",a", "a=1 b=2", "1=a",
-                                      "a==1", "a=1;;b", "max-age=1.5.5", "max-age=60, foo=\""}) {
+  for (const std::string_view text :
+       {"a=", "a=,b", "A=1", "a =1", "a= 1", "a=1,", ",a", "a=1 b=2", "1=a", "a==1", "a=1;;b",
+        "max-age=1.5.5", "max-age=60, foo=\""}) {
     EXPECT_EQ(DictionaryOf(text), "refused") << text;
   }
   const auto dictionary = ParseDictionary("a=1");
