@@ -29,7 +29,7 @@ event_base* NewBase() {
 
 }  // namespace
 
-EventLoop::EventLoop() : base_(NewBase()), now_ms_(ReadClockMs()), timers_(now_ms_) {
+EventLoop::EventLoop() : base_(NewBase()), timers_(ReadClockMs()) {
   event_assign(
       &mailbox_event_, base_, mailbox_.fd(), EV_READ | EV_PERSIST,
       [](evutil_socket_t, short, void* self) { static_cast<EventLoop*>(self)->mailbox_.Drain(); },
@@ -79,6 +79,7 @@ void EventLoop::Turn(bool wait) {
   now_ms_ = ReadClockMs();
   timers_.Advance(now_ms_);
   RunDeferred();
+  now_ms_ = -1;  // whoever asks between turns, before Run() for example, must not count from then
 }
 
 void EventLoop::RunDeferred() {

@@ -61,7 +61,7 @@ class EventLoop {
   struct event mailbox_event_;
   struct event wake_event_;  // ends the wait when a timer is due
   int64_t wake_at_ms_ = -1;
-  mutable int64_t now_ms_;  // -1: not read since the last wait
+  mutable int64_t now_ms_ = -1;  // -1: not read since the last wait or turn
   TimerWheel timers_;
   bool stopped_ = false;
   std::vector<std::function<void()>> deferred_;

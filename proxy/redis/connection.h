@@ -50,11 +50,11 @@ class Connection {
   };
   using Done = std::function<void(cache::Result<Reply>)>;
   struct Hooks {
-    std::function<void()> on_connected;  // the stream stands; nothing was sent yet
+    std::function<void()> on_connected{};  // the stream stands; nothing was sent yet
     // May delete the connection, by EventLoop::DeleteLater().
-    std::function<void(std::string reason)> on_closed;
+    std::function<void(std::string reason)> on_closed{};
     // Each reply, and each call lost with the connection (null), before the caller's function runs.
-    std::function<void(const CallState&, const Reply*)> on_outcome;
+    std::function<void(const CallState&, const Reply*)> on_outcome{};
   };
   struct Totals {
     uint64_t bytes_in = 0;

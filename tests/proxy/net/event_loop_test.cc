@@ -183,5 +183,19 @@ TEST(EventLoopTest, ATimerArmedAfterALongWaitCountsFromNow) {
   EXPECT_GE(fired_at - armed_at, 49);
 }
 
+TEST(EventLoopTest, ATimerArmedBetweenTurnsCountsFromNow) {
+  EventLoop loop;
+  loop.Turn(false);
+  const int64_t start = EventLoop::ReadClockMs();
+  while (EventLoop::ReadClockMs() - start < 60) {  // a loop that was built long before it runs
+  }
+  const int64_t armed_at = EventLoop::ReadClockMs();
+  int64_t fired_at = 0;
+  Timer timer([&] { fired_at = EventLoop::ReadClockMs(); });
+  loop.SetTimer(timer, 40);
+  while (fired_at == 0) loop.Turn(true);
+  EXPECT_GE(fired_at - armed_at, 39);
+}
+
 }  // namespace
 }  // namespace satchel::net
