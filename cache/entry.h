@@ -17,12 +17,12 @@ struct Entry {
   static constexpr size_t kChargeUnit = 16;
   static constexpr uint8_t kMaxFrequency = 255;
 
-  StoredPtr response;      // null in a free slot
-  uint32_t hash = 0;       // low half of the key hash
-  uint32_t next = kNone;   // in the bucket's chain, or in the free list
+  StoredPtr response;     // null in a free slot
+  uint32_t hash = 0;      // low half of the key hash
+  uint32_t next = kNone;  // in the bucket's chain, or in the free list
   uint32_t heap_at = kNone;
-  uint32_t charge = 0;     // in units of 16 bytes
-  float stamp = 0;         // inflation at the last use, above the queue's base
+  uint32_t charge = 0;                    // in units of 16 bytes
+  float stamp = 0;                        // inflation at the last use, above the queue's base
   uint32_t expires : 24 = kNeverExpires;  // in units of 4 s since the store's first tick
   uint32_t frequency : 8 = 0;
 

@@ -57,10 +57,9 @@ Millis UnpackDuration(uint32_t packed) {
 }
 
 uint16_t PackBits(const ResponseFacts& f) {
-  const bool bits[] = {f.no_cache,       f.must_revalidate,   f.swr_granted, f.sie_granted,
-                       f.immutable,      f.has_etag,          f.strong_etag, f.has_last_modified,
-                       f.has_vary,       f.partial,           f.has_unstored_fields,
-                       f.stale_by_purge};
+  const bool bits[] = {f.no_cache,  f.must_revalidate, f.swr_granted,         f.sie_granted,
+                       f.immutable, f.has_etag,        f.strong_etag,         f.has_last_modified,
+                       f.has_vary,  f.partial,         f.has_unstored_fields, f.stale_by_purge};
   uint16_t packed = 0;
   for (size_t i = 0; i < std::size(bits); ++i) {
     packed = static_cast<uint16_t>(packed | (bits[i] ? 1u << i : 0u));
@@ -152,8 +151,8 @@ std::string Compress(std::string_view body) {
   if (!context) return out;
   // A target this small makes the compressor give up by itself where it would not pay.
   out.resize(body.size() - body.size() / 5);
-  const size_t size = ZSTD_compressCCtx(context.get(), out.data(), out.size(), body.data(),
-                                        body.size(), kLevel);
+  const size_t size =
+      ZSTD_compressCCtx(context.get(), out.data(), out.size(), body.data(), body.size(), kLevel);
   out.resize(ZSTD_isError(size) != 0 ? 0 : size);
   return out;
 }

@@ -35,7 +35,7 @@ namespace satchel::cache {
 // header block is parsed again, and unknown versions or flags are errors. Any error means: a miss.
 
 enum class RecordKind : uint8_t {
-  kUnknown,     // not ours, another version, or shorter than a head
+  kUnknown,  // not ours, another version, or shorter than a head
   kResponse,
   kVaryMarker,  // the key has several variants: this tells by which request fields
 };
@@ -52,8 +52,8 @@ struct SealOptions {
 };
 
 struct OpenOptions {
-  Millis clock_offset{0};                // taken off the recorded times
-  size_t max_body = size_t{64} << 20;    // bytes; larger ones are errors, whatever they claim
+  Millis clock_offset{0};              // taken off the recorded times
+  size_t max_body = size_t{64} << 20;  // bytes; larger ones are errors, whatever they claim
 };
 
 // `response` must be complete and smaller than 4 GiB; else the result is an error.

@@ -91,10 +91,10 @@ StoredPtr FillPermit::Finish() {
   return fill ? fill->Finish() : nullptr;
 }
 
-void FillPermit::CompleteWith(StoredPtr response, bool insert) {
+void FillPermit::CompleteWith(StoredPtr response, bool insert, Reason why) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
   if (fill && response) {
-    fill->CompleteWith(std::move(response), insert);
+    fill->CompleteWith(std::move(response), insert, why);
   } else if (fill) {
     fill->Fail({ErrorSource::kInternal, "completed without a response"});
   }

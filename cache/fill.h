@@ -39,7 +39,7 @@ struct FillView {
   StoredPtr complete;              // at kComplete, but null if the fill was a pass
   uint64_t available = 0;          // committed bytes of the body
   std::optional<uint64_t> length;  // of the body, if known in advance
-  Reason reason = Reason::kNone;   // why released
+  Reason reason = Reason::kNone;   // why released, or why completed with a stale response
   Error error;                     // why failed
 };
 
@@ -118,9 +118,11 @@ class FillPermit {
   // Null if it may not be kept: purged meanwhile, a pass, or not of the announced length (which
   // fails the fill).
   StoredPtr Finish();
-  void CompleteWith(StoredPtr response, bool insert);  // from another tier, or refreshed by a 304
-  void Release(Reason reason);                  // not to be shared: followers fetch for themselves
-  void Fail(Error error);                       // before the head: one follower is promoted
+  // From another tier, refreshed by a 304, or stale in place of an answer that did not come; `why`
+  // tells the readers (FillView::reason).
+  void CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);
+  void Release(Reason reason);  // not to be shared: followers fetch for themselves
+  void Fail(Error error);       // before the head: one follower is promoted
 
  private:
   friend class FillReader;

@@ -78,8 +78,7 @@ void Fill::MakeRoom(size_t wanted) {
       capacity = *length_;
     } else {
       const size_t steps[] = {kFirstSegment, kSecondSegment, kSegment};
-      capacity = std::max(steps[std::min<size_t>(segments_.size(), 2)],
-                          std::min(wanted, kSegment));
+      capacity = std::max(steps[std::min<size_t>(segments_.size(), 2)], std::min(wanted, kSegment));
     }
     charge = std::min(capacity, kChargeStep);
     if (!store_->ReserveForFill(charge, shard())) {

@@ -154,7 +154,7 @@ bool Fill::IsDoomed() const {
   return doomed;
 }
 
-void Fill::CompleteWith(StoredPtr response, bool insert) {
+void Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
   if (insert) {
     const size_t charge = Store::Impl::EntryCharge(response->charge());
     store_->Insert(key_, response, charge, 0, vary_limit_, this);
@@ -165,6 +165,7 @@ void Fill::CompleteWith(StoredPtr response, bool insert) {
   {
     const std::lock_guard lock(mutex_);
     if (!head_) head_ = response;
+    reason_ = why;
     complete_ = std::move(response);
     ConcludeLocked(FillState::kComplete, wakeups);
   }

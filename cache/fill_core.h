@@ -20,7 +20,7 @@ namespace satchel::cache {
 struct FillReader::Slot {
   Wake wake;
   // Guarded by the fill's mutex:
-  bool own = false;       // the leader's own reader: never an heir
+  bool own = false;  // the leader's own reader: never an heir
   bool armed = false;
   bool promoted = false;  // the heir, until it takes the permit or goes
   bool dropped = false;   // its own fetch failed and an heir took over
@@ -69,7 +69,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   bool has_readers() const;
   bool is_pass() const;
   StoredPtr Finish();
-  void CompleteWith(StoredPtr response, bool insert);
+  void CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);
   void Fail(Error error);
 

@@ -179,11 +179,18 @@ bool IsCompressible(const StoredResponse& response) {
   std::string type(TrimOws(field->substr(0, field->find(';'))));
   std::transform(type.begin(), type.end(), type.begin(), ToLowerAscii);
   if (type.starts_with("text/") || type.ends_with("+json") || type.ends_with("+xml")) return true;
-  static constexpr std::string_view kTypes[] = {
-      "application/json",       "application/xml",           "application/javascript",
-      "application/ecmascript", "application/manifest+json", "application/x-ndjson",
-      "application/wasm",       "application/x-javascript",  "application/graphql",
-      "application/yaml",       "image/bmp",                 "font/ttf"};
+  static constexpr std::string_view kTypes[] = {"application/json",
+                                                "application/xml",
+                                                "application/javascript",
+                                                "application/ecmascript",
+                                                "application/manifest+json",
+                                                "application/x-ndjson",
+                                                "application/wasm",
+                                                "application/x-javascript",
+                                                "application/graphql",
+                                                "application/yaml",
+                                                "image/bmp",
+                                                "font/ttf"};
   return std::find(std::begin(kTypes), std::end(kTypes), type) != std::end(kTypes);
 }
 

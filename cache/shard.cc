@@ -16,8 +16,8 @@ bool SelectedByLanguage(const StoredResponse& response, const RequestHead& reque
   if (!std::binary_search(names.begin(), names.end(), "accept-language")) return false;
   const HeaderMap fields = response.Fields();
   const auto language = fields.First(FieldId::kContentLanguage);
-  return language && Selects(response.vary(), response.vary_values(), *language, request,
-                             overrides);
+  return language &&
+         Selects(response.vary(), response.vary_values(), *language, request, overrides);
 }
 
 }  // namespace
@@ -50,8 +50,7 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
         continue;
       }
     }
-    if (best == Entry::kNone ||
-        entry.response->facts().date > slab_[best].response->facts().date) {
+    if (best == Entry::kNone || entry.response->facts().date > slab_[best].response->facts().date) {
       best = id;
     }
   }

@@ -48,8 +48,8 @@ static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, S
   }
   std::string values;
   if (!spec.empty()) values = VaryValues(spec, request, overrides);
-  return std::make_shared<Fill>(impl, key, std::move(spec), std::move(values),
-                                overrides.vary_limit, overrides.coalesce);
+  return std::make_shared<Fill>(impl, key, std::move(spec), std::move(values), overrides.vary_limit,
+                                overrides.coalesce);
 }
 
 Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,

@@ -17,20 +17,21 @@ constexpr size_t kBatch = 16;
 // Entries looked at for expiry before something is evicted, and per shard and tick.
 constexpr size_t kSweepBeforeEviction = 8;
 constexpr size_t kSweepPerTick = 8192;
-constexpr size_t kMaxShards = 64;  // bits of a word
-constexpr size_t kLooks = 16;      // for the shard to evict from
+constexpr size_t kMaxShards = 64;      // bits of a word
+constexpr size_t kLooks = 16;          // for the shard to evict from
 constexpr int64_t kExpiryUnit = 4000;  // milliseconds
 // What a response outlives its stale windows by: serving when the origin is gone (RFC 9111 4.2.4)
 // has a window that only the rule knows, and a validator is worth a fetch of the whole body.
 constexpr Millis kGrace = std::chrono::seconds(60);
 constexpr Millis kValidatorGrace = std::chrono::minutes(10);
 
-size_t ShardCount(size_t wanted) { return std::bit_ceil(std::clamp<size_t>(wanted, 1, kMaxShards)); }
+size_t ShardCount(size_t wanted) {
+  return std::bit_ceil(std::clamp<size_t>(wanted, 1, kMaxShards));
+}
 
 }  // namespace
 
-Store::Impl::Impl(Options o)
-    : options(o), uncacheable(o.max_uncacheable, o.uncacheable_for) {
+Store::Impl::Impl(Options o) : options(o), uncacheable(o.max_uncacheable, o.uncacheable_for) {
   for (size_t i = 0; i < ShardCount(options.shards); ++i) {
     shards.push_back(std::make_unique<Shard>(inflation, options.size_exponent));
   }
@@ -154,8 +155,8 @@ bool Store::Impl::Insert(const CacheKey& key, StoredPtr response, size_t charge,
       if (fill->doomed) admitted = false;
       UnlistLocked(shard, *fill);
     }
-    inserted = admitted && shard.Insert(key, std::move(response), charge, expires, vary_limit,
-                                        victims);
+    inserted =
+        admitted && shard.Insert(key, std::move(response), charge, expires, vary_limit, victims);
     if (inserted) objects.fetch_add(1, std::memory_order_relaxed);
   }
   if (inserted) {
@@ -230,7 +231,7 @@ void Store::Impl::Clear() {
 }
 
 uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {
-  const int64_t start = epoch.load(std::memory_order_relaxed);
+  const int64_t start = epoch_.load(std::memory_order_relaxed);
   if (start == 0) return Entry::kNeverExpires;
   Millis grace = std::max({facts.stale_while_revalidate, facts.stale_if_error, kGrace});
   if (facts.has_etag || facts.has_last_modified) grace += kValidatorGrace;
@@ -241,8 +242,8 @@ uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {
 }
 
 uint32_t Store::Impl::NowUnits() const {
-  const int64_t start = epoch.load(std::memory_order_relaxed);
-  const int64_t passed = now.load(std::memory_order_relaxed) - start;
+  const int64_t start = epoch_.load(std::memory_order_relaxed);
+  const int64_t passed = now_.load(std::memory_order_relaxed) - start;
   if (start == 0 || passed < 0) return 0;
   return static_cast<uint32_t>(std::min<int64_t>(passed / kExpiryUnit, Entry::kNeverExpires));
 }
@@ -250,8 +251,8 @@ uint32_t Store::Impl::NowUnits() const {
 void Store::Impl::Tick(Time time) {
   const int64_t millis = std::max<int64_t>(time.time_since_epoch().count(), 1);
   int64_t none = 0;
-  epoch.compare_exchange_strong(none, millis, std::memory_order_relaxed);
-  now.store(millis, std::memory_order_relaxed);
+  epoch_.compare_exchange_strong(none, millis, std::memory_order_relaxed);
+  now_.store(millis, std::memory_order_relaxed);
   const uint32_t units = NowUnits();
   for (const auto& shard : shards) {
     Victims victims;

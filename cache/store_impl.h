@@ -69,8 +69,8 @@ struct Store::Impl {
   uint32_t ExpiryUnits(const ResponseFacts& facts) const;
   uint32_t NowUnits() const;
 
-  std::atomic<int64_t> epoch{0};  // first tick, Unix milliseconds; 0 = none yet
-  std::atomic<int64_t> now{0};
+  std::atomic<int64_t> epoch_{0};  // first tick, Unix milliseconds; 0: none yet
+  std::atomic<int64_t> now_{0};
 };
 
 }  // namespace satchel::cache

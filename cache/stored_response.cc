@@ -26,9 +26,7 @@ struct TrailingAllocator {
   TrailingAllocator() = default;
   template <typename U>
   TrailingAllocator(const TrailingAllocator<U>&) {}  // NOLINT(google-explicit-constructor)
-  T* allocate(size_t n) {
-    return static_cast<T*>(::operator new(n * sizeof(T) + extra_bytes));
-  }
+  T* allocate(size_t n) { return static_cast<T*>(::operator new(n * sizeof(T) + extra_bytes)); }
   void deallocate(T* p, size_t) { ::operator delete(static_cast<void*>(p)); }
   bool operator==(const TrailingAllocator&) const { return true; }
 };
@@ -50,8 +48,8 @@ void AppendNumber(std::string& out, uint64_t number) {
 constexpr FieldSet kDynamic{FieldId::kAge, FieldId::kCacheStatus, FieldId::kConnection};
 
 // `length`: of a complete body; nullopt keeps the Content-Length that was given.
-void WriteBlock(std::string& out, uint16_t status, std::string_view reason,
-                const HeaderMap& fields, std::optional<uint64_t> length) {
+void WriteBlock(std::string& out, uint16_t status, std::string_view reason, const HeaderMap& fields,
+                std::optional<uint64_t> length) {
   out.clear();
   out.append("HTTP/1.1 ");
   AppendNumber(out, status);

@@ -38,9 +38,8 @@ void UncacheableKeys::Remember(const CacheKey& key, Time now) {
   }
   Set& set = sets_[key.hash() % set_count_];
   // A free mark has expired long ago.
-  Mark& mark = *std::min_element(set.begin(), set.end(), [](const Mark& a, const Mark& b) {
-    return a.expires < b.expires;
-  });
+  Mark& mark = *std::min_element(
+      set.begin(), set.end(), [](const Mark& a, const Mark& b) { return a.expires < b.expires; });
   if (mark.expires == 0) used_.fetch_add(1, std::memory_order_relaxed);
   mark = {key.hash(), Check(key), expires};
 }

@@ -55,8 +55,8 @@ __attribute__((target("sse4.2"))) uint32_t Crc32cSse(std::string_view bytes, uin
 uint32_t Crc32cPortable(std::string_view bytes, uint32_t crc) {
   crc = ~crc;
   for (; bytes.size() >= 8; bytes.remove_prefix(8)) {
-    const uint32_t low = crc ^ (Byte(bytes, 0) | Byte(bytes, 1) << 8 | Byte(bytes, 2) << 16 |
-                                Byte(bytes, 3) << 24);
+    const uint32_t low =
+        crc ^ (Byte(bytes, 0) | Byte(bytes, 1) << 8 | Byte(bytes, 2) << 16 | Byte(bytes, 3) << 24);
     crc = kTables[7][low & 0xFF] ^ kTables[6][(low >> 8) & 0xFF] ^ kTables[5][(low >> 16) & 0xFF] ^
           kTables[4][low >> 24] ^ kTables[3][Byte(bytes, 4)] ^ kTables[2][Byte(bytes, 5)] ^
           kTables[1][Byte(bytes, 6)] ^ kTables[0][Byte(bytes, 7)];

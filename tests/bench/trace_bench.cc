@@ -51,7 +51,7 @@ bool ReadTrace(const std::string& path, Trace& trace) {
 struct Score {
   double objects = 0;  // per cent
   double bytes = 0;
-  size_t held = 0;     // objects at the end
+  size_t held = 0;         // objects at the end
   double nanoseconds = 0;  // per request
 };
 

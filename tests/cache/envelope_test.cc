@@ -93,10 +93,9 @@ TEST(EnvelopeTest, EveryFactHasItsOwnBit) {
     const Result<StoredPtr> opened = OpenRecord(Seal(StoredResponse::Make(parts)), kKey);
     ASSERT_TRUE(opened);
     const ResponseFacts& g = (*opened)->facts();
-    const bool bits[] = {g.no_cache,    g.must_revalidate, g.swr_granted,
-                         g.sie_granted, g.immutable,       g.has_etag,
-                         g.strong_etag, g.has_last_modified, g.has_vary,
-                         g.partial,     g.has_unstored_fields, g.stale_by_purge};
+    const bool bits[] = {g.no_cache,  g.must_revalidate, g.swr_granted,         g.sie_granted,
+                         g.immutable, g.has_etag,        g.strong_etag,         g.has_last_modified,
+                         g.has_vary,  g.partial,         g.has_unstored_fields, g.stale_by_purge};
     for (int k = 0; k < 12; ++k) EXPECT_EQ(bits[k], k == i) << i << " " << k;
   }
 }
@@ -179,7 +178,7 @@ TEST(EnvelopeTest, WhatWouldNotPayIsNotCompressed) {
   EXPECT_GT(Seal(Typed("application/json", Json(1000))).size(), 1000u);  // below the threshold
   EXPECT_GT(Seal(Typed("image/jpeg", json)).size(), 5000u);              // not a text
   EXPECT_GT(Seal(Typed("application/json", json, "gzip")).size(), 5000u);
-  EXPECT_GT(Seal(Typed("text/plain", Pattern(5000))).size(), 5000u);     // saves less than a fifth
+  EXPECT_GT(Seal(Typed("text/plain", Pattern(5000))).size(), 5000u);  // saves less than a fifth
   EXPECT_GT(Seal(Typed("text/plain", json), {.compress_up_to = 4000}).size(), 5000u);
   EXPECT_LT(Seal(Typed("text/plain", Json(600)), {.compress_from = 512}).size(), 600u);
 }
@@ -200,9 +199,7 @@ TEST(EnvelopeTest, ABodyBeyondTheLimitIsNotEvenUnpacked) {
   EXPECT_EQ(WhyNot(record, kKey, {.max_body = 100'000}), "opened");
 }
 
-TEST(EnvelopeTest, AHeadWithoutItsBodyIsNotSealed) {
-  EXPECT_FALSE(SealRecord(*testing::Head()));
-}
+TEST(EnvelopeTest, AHeadWithoutItsBodyIsNotSealed) { EXPECT_FALSE(SealRecord(*testing::Head())); }
 
 TEST(EnvelopeTest, ManySegmentsAreWrittenInOrder) {
   StoredResponse::Parts parts = PartsOf({});

@@ -56,7 +56,9 @@ inline StoredResponse::Parts PartsOf(const HeadOptions& o) {
   return parts;
 }
 
-inline StoredPtr Response(const HeadOptions& options) { return StoredResponse::Make(PartsOf(options)); }
+inline StoredPtr Response(const HeadOptions& options) {
+  return StoredResponse::Make(PartsOf(options));
+}
 inline StoredPtr Head(std::string_view key = "http://origin.test/") {
   return Response({.key = std::string(key)});
 }

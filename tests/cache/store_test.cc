@@ -180,8 +180,7 @@ TEST(StoreTest, AFillWhoseVaryTheRequestDoesNotMatchIsNotJoined) {
   first.permit.Publish(Variant("accept-language", german, ""), std::nullopt);
   Store::Begun second = store.BeginFill(Key(), english, kRules, At(0), nullptr);
   EXPECT_EQ(second.role, Store::Role::kLeader);
-  EXPECT_EQ(store.BeginFill(Key(), german, kRules, At(0), nullptr).role,
-            Store::Role::kFollower);
+  EXPECT_EQ(store.BeginFill(Key(), german, kRules, At(0), nullptr).role, Store::Role::kFollower);
 }
 
 TEST(StoreTest, BeforeTheHeadOnlyRequestsOfTheKnownVariantJoin) {
@@ -226,8 +225,7 @@ TEST(StoreTest, BeyondTheLimitOfFillsRequestsGoAlone) {
   Store::Begun b = store.BeginFill(Key("b"), Get(), kRules, At(0), nullptr);
   EXPECT_EQ(store.BeginFill(Key("c"), Get(), kRules, At(0), nullptr).role, Store::Role::kAlone);
   EXPECT_FALSE(store.TryLead(Key("c"), Get(), kRules));
-  EXPECT_EQ(store.BeginFill(Key("a"), Get(), kRules, At(0), nullptr).role,
-            Store::Role::kFollower);
+  EXPECT_EQ(store.BeginFill(Key("a"), Get(), kRules, At(0), nullptr).role, Store::Role::kFollower);
   b.permit.Release(Reason::kPrivate);
   b = {};
   EXPECT_EQ(store.BeginFill(Key("c"), Get(), kRules, At(0), nullptr).role, Store::Role::kLeader);

@@ -96,8 +96,8 @@ TEST(StoreThreadsTest, TheBudgetHoldsUnderEightThreadsOfLoad) {
           const bool known = (random & 1) != 0;
           begun.permit.Publish(Head(key), known ? std::optional<uint64_t>(size) : std::nullopt);
           for (size_t at = 0; at < size; at += 60'000) {
-            begun.permit.Append(std::string_view(bytes).substr(at, std::min<size_t>(
-                                                                       60'000, size - at)));
+            begun.permit.Append(
+                std::string_view(bytes).substr(at, std::min<size_t>(60'000, size - at)));
           }
           if (i % 7 == 0) {
             begun.permit.Fail({ErrorSource::kUpstream, "broken"});
@@ -152,8 +152,7 @@ TEST(StoreThreadsTest, TwoHundredFollowersOfOneLeaderGetEqualBytes) {
     const auto bell = std::make_shared<Bell>();
     std::vector<FillReader> readers;
     const auto join = [&] {
-      Store::Begun begun =
-          store.BeginFill(Key(), Get(), kRules, At(0), [bell] { bell->Ring(); });
+      Store::Begun begun = store.BeginFill(Key(), Get(), kRules, At(0), [bell] { bell->Ring(); });
       if (begun.role == Store::Role::kLeader) ++leaders;
       if (begun.role == Store::Role::kFollower) readers.push_back(std::move(begun.reader));
     };
