@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the check.sh of every example (and of deploy/) against the real binary.
 #
-#   examples/run-all.sh [NAME...]     all of them, or the named ones
+#   examples/run-all.sh [NAME...]     all of them and the quickstart's tour, or the named ones
 #
 # SATCHEL names the binary; without it the release build is used. The last line counts the checks.
 set -uo pipefail
@@ -37,5 +37,23 @@ for script in "${scripts[@]}"; do
   passed=$((passed + good))
   failed=$((failed + bad))
 done
+# The tour checks itself; it stops at the first step that does not show what it says.
+if [ $# -eq 0 ]; then
+  echo quickstart
+  state=$(mktemp -d)
+  output=$("$root/examples/quickstart.sh" --binary "$SATCHEL" --demo-only --state "$state" </dev/null 2>&1)
+  code=$?
+  rm -rf "$state"
+  good=$(printf '%s\n' "$output" | grep -c '^   ok ' || true)
+  passed=$((passed + good))
+  if [ "$code" -eq 0 ]; then
+    echo "  ok      $good checks of the tour"
+  else
+    printf '%s\n' "$output" | tail -n 25
+    echo "  FAILED  the tour ended with exit code $code"
+    failed=$((failed + 1))
+  fi
+fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
