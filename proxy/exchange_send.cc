@@ -31,6 +31,7 @@ ReplyContext Exchange::Context() const {
   context.client_minor_version = head_.minor_version;
   context.rule = rule_;
   context.extra_fields = limit_fields_;
+  if (task_ && !followed_) context.inner_status = task_->inner_status();
   return context;
 }
 
@@ -149,10 +150,23 @@ bool Exchange::BeginStreaming(const FillView& view) {
     return false;
   }
   const cache::Time now = worker_.WallNow();
+  // An answer that must be validated before its next use is only its own request's; one that stands
+  // in for an error is for everybody who may have it.
+  if (followed_ && !cache::MayCollapseOn(response->facts(), now) &&
+      (view.reason == Reason::kNone ||
+       cache::MayServeOnError(head_, response->facts(), now, view.reason != Reason::kStaleDisconnected,
+                              504, rule_->cache) == Reason::kNone)) {
+    reader_ = {};
+    GoToOrigin();
+    return false;
+  }
   if (followed_) {
     outcome_ = Outcome::kCollapsed;
     cache_status_.collapsed = true;
-    if (!response->facts().IsFreshAt(now)) decision_.reason = response->facts().stored_because;
+    if (view.reason != Reason::kNone) {
+      decision_.reason = view.reason;
+      outcome_ = Outcome::kStale;
+    }
   } else if (task_) {
     upstream_status_ = task_->upstream_status();
     if (upstream_status_ != 0) cache_status_.forward_status = upstream_status_;

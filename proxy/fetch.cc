@@ -25,18 +25,24 @@ Fetch::Fetch(Worker& worker, std::shared_ptr<UpstreamPool> pool, const rules::Ti
       request_(std::move(request)),
       handler_(handler) {
   upload_done_ = request_.body == http1::BodyKind::kNone;
+  total_.OnFire([this] {
+    const auto self = shared_from_this();
+    Fail(UpstreamError::kTotalTimeout, 504, "the exchange took longer than allowed");
+  });
 }
 
 Fetch::~Fetch() { Cancel(); }
 
 void Fetch::Start() {
   Add(worker_.metrics().upstream_requests);
+  if (timeouts_.total.count() > 0) worker_.loop().SetTimer(total_, timeouts_.total.count());
   TryServer();
 }
 
 void Fetch::Cancel() {
   handler_ = nullptr;
   resolving_.reset();
+  total_.Cancel();
   DropConnection();
   state_ = State::kDone;
 }
@@ -65,6 +71,7 @@ void Fetch::Fail(UpstreamError kind, uint16_t status, std::string message) {
   if (state_ == State::kDone) return;
   const bool head_received = state_ == State::kBody;
   state_ = State::kDone;
+  total_.Cancel();
   DropConnection();
   Add(worker_.metrics().upstream_errors, kind);
   if (handler_ != nullptr) {
@@ -414,6 +421,7 @@ bool Fetch::ConsumeHead(std::string_view& input) {
     connection_->SetOwner(nullptr);
     connection_->ClearDeadline();
     state_ = State::kDone;
+    total_.Cancel();
     server_->CountInFlight(-1);
     server_.reset();
     if (handler_ != nullptr) {
@@ -448,6 +456,7 @@ bool Fetch::ConsumeHead(std::string_view& input) {
 
 void Fetch::Finish(bool reusable) {
   state_ = State::kDone;
+  total_.Cancel();
   // With part of the request unsent the connection can't be used again.
   if (reusable && upload_done_ && connection_->unsent() == 0) {
     server_->CountInFlight(-1);

@@ -137,6 +137,7 @@ class Fetch final : public UpstreamConnection::Owner, public std::enable_shared_
   int interim_ = 0;
   bool any_byte_ = false;
 
+  net::Timer total_;
   int attempts_ = 0;
   int64_t sent_ns_ = 0;
   int64_t sent_wall_ms_ = 0;

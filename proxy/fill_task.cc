@@ -41,8 +41,8 @@ void FillTask::Done() {
   worker_.Forget(this);
 }
 
-void FillTask::Complete(cache::StoredPtr response, bool insert) {
-  job_.permit.CompleteWith(std::move(response), insert);
+void FillTask::Complete(cache::StoredPtr response, bool insert, cache::Reason why) {
+  job_.permit.CompleteWith(std::move(response), insert, why);
 }
 
 void FillTask::AskRemote() {
@@ -55,6 +55,7 @@ void FillTask::AskRemote() {
 void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
   const auto self = shared_from_this();
   const auto finished = std::move(remote_pending_);
+  worker_.SyncRedisMetrics();
   worker_.metrics().l2_read_duration.Observe(
       static_cast<uint64_t>((net::EventLoop::ReadClockNs() - remote_started_ns_) / 1000));
   if (!found || !*found) {
@@ -103,37 +104,33 @@ bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
   stale_reason_ = cache::MayServeOnError(job_.head, job_.stored->facts(), worker_.WallNow(),
                                          reached, status, job_.rule->cache);
   if (stale_reason_ == cache::Reason::kNone) return false;
-  Complete(job_.stored, false);
+  Complete(job_.stored, false, stale_reason_);
   return true;
 }
 
 void FillTask::OnNotModified(const cache::ResponseHead& head) {
   const cache::Time now = worker_.WallNow();
-  cache::ResponseHead merged;
-  merged.status = job_.stored->facts().status;
-  merged.reason = job_.stored->reason();
-  merged.fields = cache::MergeNotModified(job_.stored->Fields(), head.fields);
-  // Age speaks of the answer that carried it: without one in the 304 the clock starts anew.
-  if (!head.fields.Has(cache::FieldId::kAge)) merged.fields.Remove(cache::FieldId::kAge);
-  const cache::StoreVerdict verdict =
-      cache::MayStore(job_.head, merged, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
-                      worker_.Random(), job_.rule->cache);
-  verdict_reason_ = verdict.reason;
+  cache::UpdateResult update = cache::UpdateStored(
+      job_.head, job_.stored->Fields(), job_.stored->facts(), head,
+      cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now, worker_.Random(), job_.rule->cache);
+  verdict_reason_ = update.verdict.reason;
   revalidated_ = true;
-  cache::ResponseFacts facts = verdict.facts;
-  if (!verdict.store) {
-    // Usable for this answer, not to be kept any longer.
+  stored_answer_ = update.verdict.store;
+  cache::ResponseFacts facts = update.verdict.facts;
+  if (!update.verdict.store) {
+    // It answers this request and no other.
     facts = job_.stored->facts();
     facts.received = now;
     facts.initial_age = cache::Millis(0);
     facts.lifetime = cache::Millis(0);
+    if (update.verdict.reason != cache::Reason::kRequestNoStore) {
+      worker_.store().Invalidate(job_.key);
+    }
   }
-  const cache::StoredPtr updated = cache::StoredResponse::WithFields(
-      *job_.stored, cache::StoredFields(merged, now, job_.rule->cache), facts);
-  stored_answer_ = verdict.store;
-  if (!verdict.store) worker_.store().Invalidate(job_.key);
-  Complete(updated, verdict.store);
-  if (verdict.store && worker_.remote() != nullptr) {
+  const cache::StoredPtr updated =
+      cache::StoredResponse::WithFields(*job_.stored, std::move(update.fields), facts);
+  Complete(updated, update.verdict.store);
+  if (update.verdict.store && worker_.remote() != nullptr) {
     worker_.remote()->Put(updated, job_.rule->cache);
   }
 }
@@ -141,6 +138,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
 void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
   const auto self = shared_from_this();
   upstream_status_ = head.status;
+  inner_status_ = head.fields.Joined(cache::FieldId::kCacheStatus).value_or("");
   const cache::Time now = worker_.WallNow();
   if (conditional_ && head.status == 304) {
     if (cache::NotModifiedSelects(job_.stored->Fields(), head.fields)) {
@@ -164,7 +162,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
       cache::MayStore(job_.head, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
                       worker_.Random(), job_.rule->cache);
   verdict_reason_ = verdict.reason;
-  if (!verdict.store || !verdict.shareable || (server_error && job_.stored)) {
+  if (!verdict.store || (server_error && job_.stored)) {
     // A full answer to a validation replaces the old response even if it can't be kept itself.
     if (job_.stored && !server_error) worker_.store().Invalidate(job_.key);
     if (!server_error && head.status != 304) {
@@ -244,7 +242,6 @@ void FillTask::OnEnd(cache::HeaderMap&) {
 
 void FillTask::OnFetchError(const FetchError& error) {
   const auto self = shared_from_this();
-  error_ = error;
   if (job_.permit) {
     if (!FallBackOnStale(error.head_received, error.status)) {
       Add(worker_.metrics().fills_failed);

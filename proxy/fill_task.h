@@ -50,7 +50,8 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   bool stored_answer() const { return stored_answer_; }
   cache::Reason stale_reason() const { return stale_reason_; }
   cache::Reason verdict_reason() const { return verdict_reason_; }
-  const FetchError& error() const { return error_; }
+  // Cache-Status members of the caches between us and the origin.
+  const std::string& inner_status() const { return inner_status_; }
 
  private:
   void AskRemote();
@@ -58,7 +59,8 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   void StartFetch();
   void OnNotModified(const cache::ResponseHead& head);
   bool FallBackOnStale(bool reached, uint16_t status);
-  void Complete(cache::StoredPtr response, bool insert);
+  void Complete(cache::StoredPtr response, bool insert,
+                cache::Reason why = cache::Reason::kNone);
   void TellLeader();
   void Done();
   void CheckBacklog();
@@ -86,7 +88,7 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   uint16_t upstream_status_ = 0;
   cache::Reason stale_reason_ = cache::Reason::kNone;
   cache::Reason verdict_reason_ = cache::Reason::kNone;
-  FetchError error_;
+  std::string inner_status_;
 };
 
 }  // namespace satchel::proxy

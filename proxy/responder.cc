@@ -35,6 +35,7 @@ void AppendConnection(std::string& out, const ReplyContext& context) {
 
 void AppendCacheStatusField(std::string& out, const ReplyContext& context) {
   out.append("Cache-Status: ");
+  if (!context.inner_status.empty()) out.append(context.inner_status).append(", ");
   cache::AppendCacheStatus(out, context.cache_status);
   out.append("\r\n");
 }

@@ -20,6 +20,7 @@ struct ReplyContext {
   bool keep_alive = true;
   uint8_t client_minor_version = 1;
   const rules::Rule* rule = nullptr;   // its edits of the response; may be null
+  std::string_view inner_status;       // Cache-Status members of inner caches, theirs first
   std::string_view extra_fields;       // whole lines with CRLF, for example of rate limits
 };
 

@@ -19,7 +19,7 @@ namespace satchel::proxy {
 namespace {
 
 constexpr size_t kScratchBytes = 128 * 1024;
-constexpr int64_t kTickMs = 1000;
+constexpr int64_t kTickMs = 500;
 
 bool SameServers(const rules::Upstream& a, const rules::Upstream& b) {
   const auto tls = [](const rules::Upstream& upstream) {

@@ -95,12 +95,12 @@ class Worker {
   bool HasRoomFor(const Listener& listener) const;
   void Keep(std::shared_ptr<FillTask> task);
   void Forget(FillTask* task);
+  void SyncRedisMetrics();  // copies the Redis client's counters to where scrapes look
 
  private:
   void ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string)>& failed);
   void BuildPools();
   void BuildRedis();
-  void SyncRedisMetrics();
 
   const uint32_t index_;
   Shared shared_;

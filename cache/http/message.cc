@@ -22,10 +22,15 @@ Method ParseMethod(std::string_view text) {
       break;
     case 6:
       if (text == "DELETE") return Method::kDelete;
+      if (text == "REPORT") return Method::kReport;
+      if (text == "SEARCH") return Method::kSearch;
       break;
     case 7:
       if (text == "OPTIONS") return Method::kOptions;
       if (text == "CONNECT") return Method::kConnect;
+      break;
+    case 8:
+      if (text == "PROPFIND") return Method::kPropfind;
       break;
     default:
       break;
@@ -40,6 +45,9 @@ bool IsSafe(Method method) {
     case Method::kOptions:
     case Method::kTrace:
     case Method::kQuery:
+    case Method::kPropfind:
+    case Method::kReport:
+    case Method::kSearch:
       return true;
     default:
       return false;

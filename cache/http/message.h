@@ -20,12 +20,16 @@ enum class Method : uint8_t {
   kConnect,
   kQuery,
   kPurge,
+  kPropfind,
+  kReport,
+  kSearch,
   kOther,
 };
 
 // Method names are case-sensitive (RFC 9110 9.1): "get" is kOther.
 Method ParseMethod(std::string_view text);
-// Safe by definition (RFC 9110 9.2.1; QUERY by RFC 10008's draft). A method we do not know is not.
+// Safe by registration (RFC 9110 9.2.1, RFC 3253, 4918, 5323, the QUERY draft). A method we do not
+// know is not.
 bool IsSafe(Method method);
 bool IsIdempotent(Method method);
 

@@ -2,6 +2,7 @@
 
 #include <llhttp.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace satchel::http1 {
@@ -21,10 +22,14 @@ struct FieldSink {
   size_t max_fields;
   std::string_view name;
   std::string_view value;
+  size_t lines = 0;
   bool too_many = false;
+  bool bad_name = false;
+  bool bad_value = false;
   bool complete = false;
 };
 
+// All input is there at once, so llhttp hands each name and value over whole.
 int OnField(llhttp_t* parser, const char* at, size_t size) {
   static_cast<FieldSink*>(parser->data)->name = {at, size};
   return 0;
@@ -37,11 +42,24 @@ int OnValue(llhttp_t* parser, const char* at, size_t size) {
 
 int OnValueComplete(llhttp_t* parser) {
   auto* sink = static_cast<FieldSink*>(parser->data);
-  if (sink->fields->size() >= sink->max_fields) {
+  if (++sink->lines > sink->max_fields) {
     sink->too_many = true;
     return -1;
   }
+  // llhttp lets pass what other parsers read differently: white space before the colon, empty
+  // names, odd characters.
+  if (!cache::IsToken(sink->name) || sink->name.data()[sink->name.size()] != ':') {
+    sink->bad_name = true;
+    return -1;
+  }
+  for (const char c : sink->value) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) {
+      sink->bad_value = true;
+      return -1;
+    }
+  }
   sink->fields->Add(sink->name, cache::TrimOws(sink->value));
+  sink->name = {};
   sink->value = {};
   return 0;
 }
@@ -108,6 +126,8 @@ Scan ScanHead(std::string_view input, size_t from) {
 
 ParseError FieldError(llhttp_errno_t code, const FieldSink& sink) {
   if (sink.too_many) return {431, "too many fields"};
+  if (sink.bad_name) return {400, "invalid field name"};
+  if (sink.bad_value) return {400, "control character in a field value"};
   switch (code) {
     case HPE_INVALID_HEADER_TOKEN:
       return {400, "invalid character in a field line"};
@@ -131,8 +151,12 @@ std::expected<void, ParseError> ParseFields(std::string_view lines, size_t max_f
   llhttp_t parser = GetPrepared().parser;
   parser.data = &sink;
   const llhttp_errno_t code = llhttp_execute(&parser, lines.data(), lines.size());
-  if (sink.complete) return {};
-  return std::unexpected(FieldError(code, sink));
+  if (!sink.complete) return std::unexpected(FieldError(code, sink));
+  // Each line but the empty one was a field: none was skipped or joined to another.
+  if (static_cast<size_t>(std::count(lines.begin(), lines.end(), '\n')) != sink.lines + 1) {
+    return Refuse(400, "malformed field line");
+  }
+  return {};
 }
 
 bool HasBareReturn(std::string_view head) {
