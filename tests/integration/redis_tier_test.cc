@@ -114,7 +114,7 @@ TEST_F(RedisTierTest, PrivateAnswersNeverReachRedis) {
     exchange.Close();
   });
   origin.On("/last", Fresh("open"));
-  StartConnected(WithRedis("compress: {min: 1MiB, with: zstd}"));
+  StartConnected(WithRedis("compress: {min: 1MiB}"));
   Get("/private");
   Get("/nostore");
   Get("/auth", {{"Authorization", "Basic eA=="}});
