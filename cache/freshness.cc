@@ -95,7 +95,7 @@ Lifetime LifetimeFor(uint16_t status, const HeaderMap& response_fields,
 
   const auto negative = std::find_if(overrides.negative.begin(), overrides.negative.end(),
                                      [&](const auto& entry) { return entry.first == status; });
-  if (negative != overrides.negative.end()) {
+  if (negative != overrides.negative.end() && !out.explicit_by_origin) {
     out.value = initial_age + negative->second;
     out.source = Reason::kNegativeLifetime;
   } else if (overrides.ttl && status < 400 &&

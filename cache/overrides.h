@@ -28,7 +28,7 @@ struct Overrides {
   // Serving stale when no response came at all and nobody said anything (RFC 9111 4.2.4).
   Millis disconnected_stale = std::chrono::seconds(60);
   double jitter = 0;  // share by which lifetimes are shortened at random, 0 to 1
-  std::vector<std::pair<uint16_t, Millis>> negative;  // lifetimes by error status
+  std::vector<std::pair<uint16_t, Millis>> negative;  // by status, where the origin is silent
 
   // Storage.
   std::vector<uint16_t> statuses;  // only these are stored; empty = what RFC 9111 allows

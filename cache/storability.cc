@@ -163,15 +163,16 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   }
 
   const bool fresh = facts.IsFreshAt(response_time);
+  const bool refreshable =
+      facts.swr_granted && facts.StaleFor(response_time) < facts.stale_while_revalidate;
+  // Stale already, but of use to max-stale, after an error, or while the origin is lost (4.2.4).
   const bool usable_stale =
-      lifetime.source != Reason::kNoLifetime &&
-      ((facts.swr_granted && facts.StaleFor(response_time) < facts.stale_while_revalidate) ||
-       (facts.sie_granted && facts.StaleFor(response_time) < facts.stale_if_error));
+      facts.sie_granted || (lifetime.value > Millis(0) && !facts.must_revalidate);
   const bool validator = facts.has_etag || facts.has_last_modified;
   const bool kept_for_validator =
       validator && (lifetime.explicit_by_origin || directives.no_cache ||
                     IsHeuristicallyCacheable(response.status) || directives.is_public);
-  if (fresh || usable_stale) {
+  if (fresh || (lifetime.source != Reason::kNoLifetime && (refreshable || usable_stale))) {
     out.reason = lifetime.source;
   } else if (kept_for_validator) {
     out.reason = Reason::kForValidationOnly;
@@ -181,9 +182,7 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   }
   out.store = true;
   // An answer that has to be validated before its next use is nobody else's (4).
-  out.shareable = request.method == Method::kGet && !facts.partial &&
-                  (fresh || (facts.swr_granted &&
-                             facts.StaleFor(response_time) < facts.stale_while_revalidate));
+  out.shareable = request.method == Method::kGet && !facts.partial && (fresh || refreshable);
   facts.stored_because = out.reason;
   out.facts = facts;
   return out;

@@ -171,8 +171,8 @@ TEST(FreshnessTest, B3_AgeIsTheFirstMemberOfTheFirstLineOrNothing) {
        {"abc", "-7200", "7200.0", "7200;x=y", "", "\"7200\"", "72 00"}) {
     EXPECT_EQ(age({{"Age", value}}), 0) << value;
   }
-  EXPECT_FALSE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Age", "60"}}).store);
-  EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Age", "59"}}).store);
+  EXPECT_FALSE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Age", "60"}}).facts.IsFreshAt(kNow));
+  EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Age", "59"}}).facts.IsFreshAt(kNow));
 }
 
 TEST(FreshnessTest, ARulesLifetimeCountsFromReceipt) {
@@ -194,12 +194,14 @@ TEST(FreshnessTest, ARulesLifetimeCountsFromReceipt) {
   EXPECT_FALSE(Judge(302, {}, rule).store);
 }
 
-TEST(FreshnessTest, NegativeLifetimesAreByStatus) {
+TEST(FreshnessTest, NegativeLifetimesAreForErrorsWithoutTheirOwn) {
   Overrides rule;
   rule.negative = {{404, seconds(10)}, {503, seconds(1)}};
   EXPECT_EQ(Judge(404, {}, rule).reason, Reason::kNegativeLifetime);
   EXPECT_EQ(Judge(404, {}, rule).facts.lifetime, seconds(10));
-  EXPECT_EQ(Judge(404, {{"Cache-Control", "max-age=3600"}}, rule).facts.lifetime, seconds(10));
+  EXPECT_EQ(Judge(404, {{"Last-Modified", DateAt(-9000)}}, rule).facts.lifetime, seconds(10));
+  EXPECT_EQ(Judge(404, {{"Cache-Control", "max-age=3600"}}, rule).facts.lifetime, hours(1));
+  EXPECT_EQ(Judge(404, {{"Cache-Control", "max-age=1"}}, rule).facts.lifetime, seconds(1));
   EXPECT_EQ(Judge(503, {}, rule).facts.lifetime, seconds(1));
   EXPECT_EQ(Judge(404, {{"Cache-Control", "no-store"}}, rule).reason, Reason::kNoStore);
   EXPECT_FALSE(Judge(410, {}, rule).store);

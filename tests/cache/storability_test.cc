@@ -116,6 +116,22 @@ TEST(StorabilityTest, C5_AValidatorIsKeptForValidation) {
   EXPECT_EQ(Why(200, {{"Cache-Control", "max-age=0"}}), Reason::kNoLifetime);
 }
 
+// RFC 9111 4.2.4: it may be served to max-stale, after an error, and while the origin is lost.
+TEST(StorabilityTest, C5_WhatCameStaleIsStoredWhereItMayBeServedStale) {
+  const auto verdict = [](std::string_view control) {
+    return Judge(200, {{"Cache-Control", control}, {"Age", "15"}});
+  };
+  EXPECT_TRUE(verdict("max-age=10").store);
+  EXPECT_FALSE(verdict("max-age=10").shareable);
+  EXPECT_TRUE(verdict("s-maxage=10, stale-if-error=60").store);
+  EXPECT_TRUE(verdict("s-maxage=10, stale-while-revalidate=60").shareable);
+  EXPECT_TRUE(verdict("max-age=0, stale-if-error=60").store);
+  EXPECT_FALSE(verdict("s-maxage=10").store);
+  EXPECT_FALSE(verdict("max-age=10, must-revalidate").store);
+  EXPECT_FALSE(verdict("max-age=10, no-cache").store);
+  EXPECT_FALSE(verdict("max-age=0").store);
+}
+
 // RFC 9111 7.3
 TEST(StorabilityTest, C6_SetCookieCookieAndQueriesDoNotPreventStoring) {
   EXPECT_TRUE(Judge(200, {{"Cache-Control", "max-age=60"}, {"Set-Cookie", "a=b"}}).store);
