@@ -99,7 +99,23 @@ for metric in $(grep -ohE '\<(satchel|process)_[a-z0-9_]+' "$here/monitoring/das
   grep -qE "^${metric}[ {]" "$work/metrics.txt" || missing+=" $metric"
 done
 same "all metrics of the dashboard and the alerts exist" "${missing# }" ""
+# Its queries as a rule file, for promtool; fails unless it is JSON.
+if python3 - "$here/monitoring/dashboard.json" >"$work/dashboard-rules.yaml" <<'PYTHON'
+import json, sys
+queries = [t["expr"] for p in json.load(open(sys.argv[1]))["panels"] for t in p.get("targets", [])]
+print("groups:\n- name: dashboard\n  rules:")
+for number, query in enumerate(queries):
+    query = query.replace("$__rate_interval", "5m").replace("$job", ".*").replace("$instance", ".*")
+    print(f"  - record: panel_query_{number}\n    expr: {json.dumps(query)}")
+PYTHON
+then ok "dashboard.json is JSON"; else no "dashboard.json is not JSON"; fi
 if command -v promtool >/dev/null; then
+  if promtool check rules "$work/dashboard-rules.yaml" >"$work/promtool.txt" 2>&1; then
+    ok "promtool check: the queries of the dashboard"
+  else
+    no "promtool check: the queries of the dashboard"
+    cat "$work/promtool.txt"
+  fi
   if promtool check rules "$here/monitoring/alerts.yaml" >"$work/promtool.txt" 2>&1; then
     ok "promtool check rules alerts.yaml"
   else

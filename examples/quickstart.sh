@@ -133,8 +133,20 @@ if [ ${#tools[@]} -gt 0 ]; then "$root/deploy/install-packages.sh" "${tools[@]}"
 if [ -z "$binary" ]; then
   binary=$root/build/release/bin/satchel
   say "  build     release, with $(nproc) jobs; the first time takes some minutes (log: $logs/build.log)"
-  if ! (cd "$root" && cmake --preset release -DSATCHEL_TESTS=OFF -DSATCHEL_BENCHMARKS=OFF &&
-    cmake --build --preset release --target satchel --parallel "$(nproc)") >"$state/build.log" 2>&1; then
+  build() {
+    cd "$root" && cmake --preset release -DSATCHEL_TESTS=OFF -DSATCHEL_BENCHMARKS=OFF &&
+      cmake --build --preset release --target satchel --parallel "$(nproc)"
+  }
+  progress() { # on a terminal: how far the build is, in one line
+    local line
+    while IFS= read -r line; do
+      case "$line" in
+        \[*/*\]*) if [ -t 1 ]; then printf '\r            %s ' "${line%%]*}]"; fi ;;
+      esac
+    done
+    if [ -t 1 ]; then printf '\r\e[K'; fi
+  }
+  if ! (build) 2>&1 | tee "$state/build.log" | progress; then
     tail -n 30 "$state/build.log" >&2
     die "the build failed; the whole log is in $logs/build.log"
   fi
