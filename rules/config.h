@@ -72,6 +72,8 @@ struct Upstream {
   uint32_t keepalive = 64;      // idle connections kept, per worker
   uint32_t retry_attempts = 1;  // more attempts of an idempotent request; 0 = never
   std::optional<UpstreamTls> tls;
+  std::string file;  // where it stands
+  uint32_t line = 0;
 };
 
 struct L1Config {

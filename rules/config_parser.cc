@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "rules/check.h"
 #include "rules/config_parser_blocks.h"
 
 namespace satchel::rules {
@@ -259,6 +260,9 @@ class Parser {
     result.warnings = std::move(context_.warnings);
     if (result.errors.empty()) {
       config_.file = documents_[0].file;
+      for (Diagnostic& warning : CheckConfig(config_)) {
+        result.warnings.push_back(std::move(warning));
+      }
       result.config = std::move(config_);
     }
     return result;
@@ -275,7 +279,8 @@ class Parser {
 
 std::string Diagnostic::ToString() const {
   std::string text = file;
-  if (line > 0) text += ":" + std::to_string(line) + ":" + std::to_string(column);
+  if (line > 0) text += ":" + std::to_string(line);
+  if (line > 0 && column > 0) text += ":" + std::to_string(column);
   text += ": ";
   if (!path.empty()) text += path + ": ";
   return text + what;

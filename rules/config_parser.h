@@ -30,7 +30,7 @@ class Loader {
 struct Diagnostic {
   std::string file;
   uint32_t line = 0;  // 1-based; 0 = concerns the whole file
-  uint32_t column = 0;
+  uint32_t column = 0;  // 1-based; 0 = the whole line
   std::string path;  // for example "rules[2].cache.ttl"; empty at the top
   std::string what;  // what is wrong; what to write instead
 
@@ -41,7 +41,7 @@ struct Diagnostic {
 struct ParseResult {
   std::optional<Config> config;  // set if and only if there are no errors
   std::vector<Diagnostic> errors;
-  std::vector<Diagnostic> warnings;
+  std::vector<Diagnostic> warnings;  // those of CheckConfig() too
 };
 
 constexpr uint64_t kMaxConfigBytes = 1 << 20;  // per file

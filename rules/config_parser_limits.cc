@@ -219,6 +219,8 @@ void ParsePlan(const std::string& name, const Cursor& cursor, Config* config) {
   MapReader map(cursor, "a plan");
   Plan plan;
   plan.name = name;
+  plan.file = cursor.file();
+  plan.line = cursor.node().line;
   if (const auto limits = map.Require("limits", "limits: [{name: hour, rate: 1000/1h}]")) {
     ParseLimits(*limits, &plan);
   }

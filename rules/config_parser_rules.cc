@@ -74,6 +74,7 @@ void ParseConditions(MapReader& map, std::string_view key, bool tokens,
       condition.Error("is an empty list, which never matches; write \"*\" for any value");
     }
     for (const std::string& text : *values) CheckGlob(condition, text, Glob::Kind::kValue);
+    if (*values == std::vector<std::string>{"*"}) values->clear();  // any value: it is present
     to->push_back({name, std::move(*values)});
   }
 }
@@ -240,7 +241,16 @@ void ParseRule(const Cursor& cursor, const RuleDefaults& defaults, Config* confi
     map.Require("upstream", "upstream: " + upstreams[0].name + " (there are several)");
   }
   if (const auto timeouts = map.Take("timeouts")) ParseTimeouts(*timeouts, &own.timeouts);
-  if (const auto cache = map.Take("cache")) ParseCache(*cache, &own);
+  if (const auto cache = map.Take("cache")) {
+    ParseCache(*cache, &own);
+    const auto& methods = rule.match.methods;
+    const bool reads = std::any_of(methods.begin(), methods.end(), [](const std::string& method) {
+      return method == "GET" || method == "HEAD";
+    });
+    if (own.cache.enabled && !methods.empty() && !reads) {
+      cache->Warn("has no effect: match.method names neither GET nor HEAD; write cache: false");
+    }
+  }
   if (const auto edits = map.Take("request_headers")) {
     ParseHeaderEdits(*edits, &rule.request_headers);
   }

@@ -26,7 +26,6 @@ void ParseServers(const Cursor& cursor, Upstream* upstream) {
                     "or unix:/path");
       continue;
     }
-    if (text->substituted) server->text = text->text;
     upstream->servers.push_back(std::move(*server));
   }
 }
@@ -80,6 +79,8 @@ void ParseUpstream(const std::string& name, const Cursor& cursor, Config* config
   MapReader map(cursor, "an upstream");
   Upstream upstream;
   upstream.name = name;
+  upstream.file = cursor.file();
+  upstream.line = cursor.node().line;
   if (const auto servers = map.Require("servers", "servers: [\"127.0.0.1:3000\"]")) {
     ParseServers(*servers, &upstream);
   }
@@ -113,7 +114,12 @@ void ParseStores(const Cursor& cursor, Config* config) {
   MapReader map(cursor, "the stores");
   if (const auto l1 = map.Take("l1")) {
     MapReader settings(*l1, "the memory settings");
-    settings.Size("size", &config->l1.size, 1 << 20);
+    if (const auto size = settings.Take("size")) {
+      const auto text = size->Scalar("auto or a size such as 64MiB");
+      const auto bytes = text && text->text != "auto" ? size->Size() : std::nullopt;
+      if (bytes && *bytes < (1 << 20)) size->Error("is smaller than 1MiB; write auto or 1MiB or more");
+      if (bytes) config->l1.size = *bytes;
+    }
     settings.Size("max_object", &config->l1.max_object, 1);
     settings.Finish();
   }

@@ -27,6 +27,8 @@ struct RateWindow {
 struct Plan {
   std::string name;                 // empty: written inline in the policy
   std::vector<RateWindow> windows;  // 1 to 8
+  std::string file;                 // where it stands
+  uint32_t line = 0;
   bool operator==(const Plan&) const = default;
 };
 

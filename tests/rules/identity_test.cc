@@ -26,8 +26,8 @@ RateLimitPolicy PolicyBy(Identify::By by, std::string name) {
   policy.name = "api";
   policy.identify.by = by;
   policy.identify.name = std::move(name);
-  policy.plans = {{"free", {{"s", 1, std::chrono::seconds(1)}}},
-                  {"pro", {{"s", 9, std::chrono::seconds(1)}}}};
+  policy.plans = {{"free", {{"s", 1, std::chrono::seconds(1)}}, "", 0},
+                  {"pro", {{"s", 9, std::chrono::seconds(1)}}, "", 0}};
   policy.default_plan = 0;
   return policy;
 }
