@@ -231,12 +231,13 @@ void Exchange::OnFillProgress() {
 
 void Exchange::OnClientGone() {
   const auto self = shared_from_this();
-  client_.reset();
-  if (state_ == State::kDone) return;
-  if (!logged_) {
-    outcome_ = Outcome::kAborted;
+  if (state_ != State::kDone && !logged_) {
+    if (state_ != State::kTunnelling) outcome_ = Outcome::kAborted;
     Log();
   }
+  client_.reset();
+  tee_ = {};
+  if (state_ == State::kDone) return;
   state_ = State::kDone;
   if (fetch_) fetch_->Cancel();
   tunnel_.reset();

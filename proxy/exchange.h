@@ -113,6 +113,7 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   void FlushHead();
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
   void OnInvalidated();
+  void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
   void UpdateFromHead(const cache::ResponseHead& head);
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
@@ -168,6 +169,7 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   cache::HeaderMap upload_trailers_;
   cache::ResponseHead passed_head_;
   http1::Framing passed_framing_;
+  cache::FillPermit tee_;  // an answer of our own that is stored on its way
   size_t invalidations_pending_ = 0;
   std::unique_ptr<Tunnel> tunnel_;
 

@@ -153,14 +153,39 @@ void Exchange::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   upstream_status_ = head.status;
   cache_status_.forward_status = head.status;
   if (has_key_ && head_.method == Method::kHead) UpdateFromHead(head);
-  if (has_key_ && head_.method == Method::kGet && decision_.reason == Reason::kKnownUncacheable) {
-    // The origin may have changed its mind.
-    const cache::Time now = worker_.WallNow();
-    const cache::StoreVerdict verdict = cache::MayStore(
-        head_, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now, 0, rule_->cache);
-    if (verdict.store && verdict.shareable) worker_.store().ForgetUncacheable(key_);
-  }
   InvalidateThenSend(head, framing);
+}
+
+// An answer on its way to one client that may be stored all the same: a GET that went alone because
+// earlier answers were not shareable, or a POST whose answer says that it is the resource's
+// representation (RFC 9110 9.3.3).
+void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& framing) {
+  const bool get = head_.method == Method::kGet && has_key_ && decision_.may_store;
+  if (!rule_->cache.enabled || (!get && head_.method != Method::kPost)) return;
+  const cache::Time now = worker_.WallNow();
+  const cache::StoreVerdict verdict =
+      cache::MayStore(head_, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
+                      worker_.Random(), rule_->cache);
+  if (!verdict.store || verdict.facts.partial) return;
+  cache::RequestHead as_get = head_;
+  as_get.method = Method::kGet;
+  as_get.method_text = "GET";
+  key_.Build(as_get, rule_->key);
+  if (verdict.shareable) worker_.store().ForgetUncacheable(key_);
+  tee_ = worker_.store().TryLead(key_, as_get, rule_->cache);
+  if (!tee_) return;
+  cache::StoredResponse::Parts parts;
+  parts.key = key_.text();
+  parts.vary = cache::ParseVary(head.fields);
+  parts.vary_values = cache::VaryValues(parts.vary, as_get, rule_->cache);
+  parts.facts = verdict.facts;
+  parts.reason = head.reason;
+  parts.fields = cache::StoredFields(head, now, rule_->cache);
+  std::optional<uint64_t> length;
+  if (framing.kind == http1::BodyKind::kLength) length = framing.length;
+  if (framing.kind == http1::BodyKind::kNone) length = 0;
+  tee_.Publish(cache::StoredResponse::Make(std::move(parts)), length);
+  cache_status_.stored = true;
 }
 
 void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
@@ -216,6 +241,7 @@ void Exchange::OnInvalidated() {
 void Exchange::SendPassedHead(cache::ResponseHead& head, const http1::Framing& framing) {
   if (!client_) return;
   state_ = State::kSending;
+  BeginTee(head, framing);
   const bool no_content = head.status == 204 || head.status == 304;
   pass_body_ = HasBody() && !no_content;
   std::optional<uint64_t> length;
@@ -248,6 +274,10 @@ void Exchange::FlushHead() {
 
 void Exchange::OnData(std::string_view data) {
   const auto self = shared_from_this();
+  if (tee_) {
+    tee_.Append(data);
+    if (tee_.is_pass()) tee_.Release(Reason::kTooLarge);
+  }
   if (!client_ || !pass_body_) return;
   char prefix[24];
   iovec pieces[3];
@@ -271,6 +301,10 @@ void Exchange::OnData(std::string_view data) {
 
 void Exchange::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
+  if (tee_) {
+    const cache::StoredPtr stored = tee_.Finish();
+    if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache);
+  }
   if (!client_) return;
   FlushHead();
   if (chunked_ && pass_body_ && client_) {
@@ -286,6 +320,7 @@ void Exchange::OnEnd(cache::HeaderMap& trailers) {
 
 void Exchange::OnFetchError(const FetchError& error) {
   const auto self = shared_from_this();
+  tee_ = {};
   if (!client_) return;
   error_ = error.message;
   if (head_sent_) {

@@ -227,6 +227,9 @@ void Exchange::SendFromReader(const FillView& view) {
       reader_.Consume(std::min(body_at_, view.available) - reader_.position());
       if (reader_.position() < body_at_) return;
     }
+    // The last bytes wait until the response is in the store: who has all of it may ask again at
+    // once and must find it there.
+    if (view.state == FillState::kStreaming && view.length && view.available >= *view.length) return;
     const uint64_t end = body_end_ ? std::min(*body_end_, view.available) : view.available;
     const uint64_t ready = end - std::min(end, reader_.position());
     const bool at_end = body_end_ ? reader_.position() >= *body_end_

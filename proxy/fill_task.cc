@@ -36,6 +36,18 @@ void FillTask::TellLeader() {
   if (const auto leader = job_.leader.lock()) leader->OnFillProgress();
 }
 
+// At the end of the turn: a small answer is complete, and stored, by then, and its leader's client
+// gets it in one write.
+void FillTask::TellLeaderSoon() {
+  if (std::exchange(telling_, true)) return;
+  worker_.loop().AtTurnEnd([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->telling_ = false;
+    self->TellLeader();
+  });
+}
+
 void FillTask::Done() {
   remote_pending_.reset();
   worker_.Forget(this);
@@ -190,14 +202,14 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   stored_answer_ = true;
   published_ = true;
   job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length);
-  TellLeader();
+  TellLeaderSoon();
 }
 
 void FillTask::OnData(std::string_view data) {
   const auto self = shared_from_this();
   if (!published_) return;  // the body of an answer that we replaced by a stored one
   job_.permit.Append(data);
-  TellLeader();
+  TellLeaderSoon();
   CheckBacklog();
 }
 

@@ -62,6 +62,7 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   void Complete(cache::StoredPtr response, bool insert,
                 cache::Reason why = cache::Reason::kNone);
   void TellLeader();
+  void TellLeaderSoon();
   void Done();
   void CheckBacklog();
 
@@ -82,6 +83,7 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   bool conditional_ = false;
   bool published_ = false;
   bool paused_ = false;
+  bool telling_ = false;
   bool from_remote_ = false;
   bool revalidated_ = false;
   bool stored_answer_ = false;
