@@ -227,6 +227,7 @@ TEST_F(UpstreamFailureTest, AnUnsolicitedAnswerOnAnIdleConnectionIsGivenToNobody
   Start(config);
   EXPECT_EQ(Send("POST", "/first").body, "first");
   origin.Release("poison");
+  ASSERT_TRUE(origin.WaitUntilHeld("keep"));  // on loopback, what was sent has arrived
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Send("POST", "/second").body, "second");
   origin.Release("keep");
 }
