@@ -63,7 +63,9 @@ void DecideReuse(const RequestDirectives& client, const ResponseFacts& stored, T
   }
   const Millis stale_for = stored.StaleFor(now);
   if (stored.swr_granted && stale_for < stored.stale_while_revalidate) {
-    return serve(Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate);
+    // A refresh on behalf of a request with no-store could not be kept (5.2.1.5).
+    return serve(client.no_store ? Action::kServe : Action::kServeStaleAndRefresh,
+                 Reason::kStaleWhileRevalidate);
   }
   if (client.max_stale && !stored.must_revalidate && !stored.stale_by_purge &&
       stale_for <= *client.max_stale) {

@@ -215,6 +215,12 @@ UpdateResult UpdateStored(const RequestHead& request, const HeaderMap& stored_fi
     }
   }
   out.verdict = MayStore(as_get, merged, request_time, response_time, random, overrides);
+  if (!out.verdict.store) {
+    Lifetime unused;
+    out.verdict.facts = MakeFacts(merged, DirectivesInForce(merged.fields, overrides), request_time,
+                                  response_time, random, overrides, unused);
+    out.verdict.facts.lifetime = Millis(0);
+  }
   return out;
 }
 

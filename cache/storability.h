@@ -40,8 +40,8 @@ void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept = 
 // A stored response brought up to date by a 304 (RFC 9111 3.2, 4.3.4) or by the 200 to a HEAD that
 // HeadConfirms (4.3.5). The clock restarts from the update's times, Date and Age. The caller has
 // checked that the update speaks of this response. If the verdict is not to store, the fields
-// still answer this request and the stored response has to go (kRequestNoStore: it stays as it
-// was).
+// still answer this request, with the facts of the verdict (of lifetime 0, but of the true age),
+// and the stored response has to go (kRequestNoStore: it stays as it was).
 struct UpdateResult {
   HeaderMap fields;
   StoreVerdict verdict;

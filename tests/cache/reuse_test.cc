@@ -228,6 +228,7 @@ TEST(DecideTest, G2_WithinTheWindowStaleIsServedAndRefreshed) {
   EXPECT_EQ(On(Get(), stored, 89),
             (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
   EXPECT_EQ(On(Get(), stored, 90), (Case{Action::kRevalidate, Reason::kExpired}));
+  EXPECT_EQ(On("no-store", stored, 61), (Case{Action::kServe, Reason::kStaleWhileRevalidate}));
   EXPECT_EQ(On("no-cache", stored, 61), (Case{Action::kRevalidate, Reason::kRequestNoCache}));
   EXPECT_EQ(On("max-age=10", stored, 61), (Case{Action::kRevalidate, Reason::kExpired}));
   EXPECT_EQ(On("min-fresh=1", stored, 61), (Case{Action::kRevalidate, Reason::kExpired}));

@@ -158,6 +158,11 @@ TEST(UpdateTest, H2_AnUpdateMayEndStorability) {
             Reason::kPrivate);
   EXPECT_EQ(Update(stored, fields, {}, At(9), Get({{"Cache-Control", "no-store"}})).verdict.reason,
             Reason::kRequestNoStore);
+  const UpdateResult last =
+      Update(stored, fields, {{"Cache-Control", "no-store"}, {"Age", "40"}}, At(9));
+  EXPECT_EQ(last.verdict.facts.AgeAt(At(9)), seconds(40));
+  EXPECT_EQ(last.verdict.facts.status, 200);
+  EXPECT_FALSE(last.verdict.facts.IsFreshAt(At(9)));
 }
 
 TEST(UpdateTest, F6_AStoredPartStaysAPart) {
