@@ -21,7 +21,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr int kUsage = 2;
-constexpr std::chrono::milliseconds kAdminPatience{3000};
+constexpr std::chrono::milliseconds kAdminPatience{2000};
 
 constexpr char kExamples[] = R"(Examples:
   A shared cache before an app, with nothing but defaults:
@@ -30,8 +30,8 @@ constexpr char kExamples[] = R"(Examples:
     satchel run --listen :8080 --upstream 127.0.0.1:3000 --redis redis://127.0.0.1:6379/0
   With a file of rules, checked first:
     satchel check rules.yaml && satchel run -c rules.yaml
-  Is it ready (exit code 0), and what does it do?
-    satchel healthcheck && satchel status
+  Does it live (exit code 0), is it ready, and what does it do?
+    satchel healthcheck && satchel healthcheck --ready && satchel status
 )";
 
 constexpr char kRunNotes[] = R"(Signals:
@@ -77,8 +77,8 @@ struct AdminOptions {
   }
 };
 
-int RunHealthcheck(const AdminOptions& admin, bool live) {
-  const auto answer = admin.Ask("GET", live ? "/healthz" : "/readyz");
+int RunHealthcheck(const AdminOptions& admin, bool ready) {
+  const auto answer = admin.Ask("GET", ready ? "/readyz" : "/healthz");
   if (!answer) {
     PutLine(stderr, answer.error().message);
     return 1;
@@ -143,7 +143,7 @@ int RunCheck(const CheckOptions& options) {
     PutLine(stdout, json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
     return fine ? kFine : kErrors;
   }
-  for (const auto& error : parsed.errors) PutLine(stderr, "error: " + error.ToString());
+  for (const auto& error : parsed.errors) PutLine(stderr, error.ToString());
   for (const auto& warning : parsed.warnings) PutLine(stderr, "warning: " + warning.ToString());
   if (fine) {
     PutLine(stdout, options.file + ": fine, " + std::to_string(parsed.config->rules.size()) +
@@ -221,11 +221,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   check->footer("Exit code: 0 fine, 1 errors, 2 could not read.");
 
   AdminOptions admin;
-  bool live = false;
-  CLI::App* healthcheck = app.add_subcommand("healthcheck", "Ask a running satchel if it is ready");
+  bool ready = false;
+  CLI::App* healthcheck = app.add_subcommand("healthcheck", "Ask a running satchel if it lives");
   admin.AddTo(healthcheck);
-  healthcheck->add_flag("--live", live, "Ask if it lives, ready or not");
-  healthcheck->footer("Exit code: 0 ready, 1 not, or not to be reached.");
+  healthcheck->add_flag("--ready", ready, "Ask if it is ready for requests");
+  healthcheck->footer("Exit code: 0 yes, 1 no, or not to be reached.");
   CLI::App* status = app.add_subcommand("status", "What a running satchel does, as JSON");
   admin.AddTo(status);
   CLI::App* reload = app.add_subcommand("reload", "Let a running satchel read its files again");
@@ -238,7 +238,7 @@ int RunCommandLine(int argc, const char* const* argv) {
   }
   if (run->parsed()) return Run(std::move(run_options), log_level);
   if (check->parsed()) return RunCheck(check_options);
-  if (healthcheck->parsed()) return RunHealthcheck(admin, live);
+  if (healthcheck->parsed()) return RunHealthcheck(admin, ready);
   return reload->parsed() ? RunAsk(admin, "POST", "/reload") : RunAsk(admin, "GET", "/status");
 }
 

@@ -17,10 +17,10 @@ using std::chrono::milliseconds;
 constexpr milliseconds kAskWorkers{250};
 constexpr milliseconds kStuckAfter{30'000};
 
-ordered_json L1Json(const cache::Store::Stats& stats) {
+ordered_json StoreJson(const cache::Store::Stats& stats) {
   return {{"bytes", stats.bytes},
-          {"capacity", stats.capacity},
-          {"objects", stats.objects},
+          {"limit_bytes", stats.capacity},
+          {"entries", stats.objects},
           {"fills", stats.fills},
           {"uncacheable", stats.uncacheable},
           {"insertions", stats.insertions},
@@ -79,13 +79,16 @@ ordered_json Server::StatusJson() const {
   const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
   ordered_json json;
   json["version"] = process.version;
-  json["uptime_s"] = static_cast<int64_t>(now.count() - start_time_);
+  json["uptime_seconds"] = static_cast<int64_t>(now.count() - start_time_);
   json["ready"] = process.ready;
   json["draining"] = process.draining;
+  const ordered_json error =
+      reload_errors_.empty() ? ordered_json(nullptr) : ordered_json(reload_errors_.front());
   json["config"] = {{"file", config.file},
                     {"generation", process.generation},
                     {"last_reload_ok", process.last_reload_ok},
-                    {"last_reload_errors", reload_errors_},
+                    {"error", error},
+                    {"errors", reload_errors_},
                     {"last_success_unix_s", static_cast<int64_t>(last_reload_time_)},
                     {"reloads_ok", reloads_ok_},
                     {"reloads_refused", reloads_failed_},
@@ -118,23 +121,23 @@ ordered_json Server::StatusJson() const {
     requests[std::string(OutcomeWord(outcome))] = metrics_->Sum(&WorkerMetrics::outcomes, i);
   }
 
-  json["l1"] = L1Json(store_->stats());
+  json["store"] = StoreJson(store_->stats());
   if (config.l2) {
     const uint64_t up = metrics_->Sum(&WorkerMetrics::redis_up);
     json["redis"] = {{"server", config.l2->redis},
-                     {"healthy", up == workers_->size()},
+                     {"up", up > 0},
                      {"workers_connected", up},
                      {"breakers_open", metrics_->Sum(&WorkerMetrics::redis_breaker_open)}};
-  } else {
-    json["redis"] = nullptr;
   }
 
-  ordered_json& upstreams = json["upstreams"] = ordered_json::array();
+  ordered_json& upstreams = json["upstreams"] = ordered_json::object();
+  for (const rules::Upstream& upstream : config.upstreams) {
+    upstreams[upstream.name] = {{"servers", ordered_json::array()}};
+  }
   for (const ServerStatus& server : workers_->Servers(kAskWorkers)) {
-    upstreams.push_back({{"upstream", server.upstream},
-                         {"server", server.server},
-                         {"healthy", server.healthy && !server.ejected},
-                         {"in_flight", server.in_flight}});
+    upstreams[server.upstream]["servers"].push_back({{"address", server.server},
+                                                     {"healthy", server.healthy && !server.ejected},
+                                                     {"in_flight", server.in_flight}});
   }
 
   const ProcessInfo info = ReadProcessInfo();
