@@ -116,7 +116,8 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   cache_status_.forward = cache::ForwardFor(decision_.reason);
   // Only a GET for the whole response may lead others; ranges of a growing response are served to
   // followers, so a range joins where somebody fetches the whole.
-  if (head_.method != Method::kGet || !decision_.may_store) {
+  if (head_.method != Method::kGet || !decision_.may_store ||
+      decision_.reason == Reason::kPreconditions) {
     GoToOrigin();
     return;
   }

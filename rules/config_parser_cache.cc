@@ -89,6 +89,7 @@ void ParseKey(const Cursor& cursor, cache::KeyRule* key) {
   map.Bool("host", &key->host);
   if (const auto query = map.Take("query")) {
     MapReader settings(*query, "query settings");
+    key->query_sort = true;  // who shapes the query at all does not mean its order
     settings.Texts("allow", &key->query_allow);
     settings.Texts("deny", &key->query_deny);
     settings.Bool("sort", &key->query_sort);
