@@ -23,7 +23,7 @@ constexpr size_t kTailWaste = 16 * 1024;
 }  // namespace
 
 size_t Fill::MaxBody() const {
-  return std::min(store_->options.max_object, store_->options.capacity / 2);
+  return std::min(store_->options.max_object, store_->admitted());
 }
 
 void Fill::Append(std::string_view bytes) {

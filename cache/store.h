@@ -21,10 +21,11 @@ class Store {
   struct Options {
     size_t capacity = size_t{256} << 20;  // bytes, metadata included
     size_t max_object = size_t{4} << 20;  // body bytes
-    size_t shards = 16;
-    double size_exponent = 0.75;     // 1 favours object hits, 0.25 byte hits
-    size_t max_fills = 65536;        // growing responses at once; beyond it requests go alone
-    size_t max_uncacheable = 65536;  // remembered keys
+    double admit_share = 0.5;             // of capacity: what costs more is not stored
+    size_t shards = 16;                   // rounded up to a power of two; at most 64
+    double size_exponent = 0.75;          // 1 favours object hits, 0.25 byte hits
+    size_t max_fills = 65536;             // growing responses at once; beyond it requests go alone
+    size_t max_uncacheable = 65536;       // remembered keys
     Millis uncacheable_for = std::chrono::seconds(120);
   };
 

@@ -57,7 +57,8 @@ bool Store::Impl::Reserve(size_t wanted, Shard& own) {
 
 bool Store::Impl::ReserveForFill(size_t wanted, Shard& own) {
   const size_t before = fill_bytes.fetch_add(wanted, std::memory_order_relaxed);
-  if (before + wanted <= options.capacity / 2 && Reserve(wanted, own)) return true;
+  if (before + wanted <= std::max(options.capacity / 2, admitted()) && Reserve(wanted, own))
+    return true;
   fill_bytes.fetch_sub(wanted, std::memory_order_relaxed);
   return false;
 }

@@ -23,13 +23,17 @@ struct Store::Impl {
   // Takes bytes from the budget, evicting as needed. False if what is left cannot be evicted.
   bool Reserve(size_t wanted, Shard& own);
   void Unreserve(size_t amount) { bytes.fetch_sub(amount, std::memory_order_relaxed); }
-  // The same for growing responses, which together may hold half of the budget.
+  // The same for growing responses, which together may hold half of the budget, or as much as one
+  // object may have.
   bool ReserveForFill(size_t wanted, Shard& own);
   void UnreserveForFill(size_t amount);
 
   // What an entry costs: `charge` of its response and the store's own share.
   static size_t EntryCharge(size_t charge);
-  bool Admits(size_t entry_charge) const { return entry_charge <= options.capacity / 2; }
+  size_t admitted() const {
+    return static_cast<size_t>(static_cast<double>(options.capacity) * options.admit_share);
+  }
+  bool Admits(size_t entry_charge) const { return entry_charge <= admitted(); }
 
   // Puts a response in, with `reserved` bytes of the budget that the caller holds (they are used
   // or given back). `fill`, if any, leaves the table in the same step; a doomed one inserts

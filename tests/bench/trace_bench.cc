@@ -1,9 +1,10 @@
 // Replays PCT1 request traces against the store's own shards and eviction, and prints object and
 // byte hit ratios at 0.1, 1 and 10 % of each trace's footprint. Bodies exist by size only.
 //
-//   trace_bench [--metadata] [--sizes=0.1,1,10] FILE.pct...
+//   trace_bench [--metadata] [--admit-all] [--sizes=0.1,1,10] FILE.pct...
 //
 // --metadata charges every object what the store really charges; without it only body bytes count.
+// --admit-all stores objects up to the whole capacity, not only half of it.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -59,11 +60,13 @@ size_t RoundUp(size_t bytes) {
   return (bytes + Entry::kChargeUnit - 1) / Entry::kChargeUnit * Entry::kChargeUnit;
 }
 
-Score Replay(const Trace& trace, double share, double exponent, size_t shards, bool metadata) {
+Score Replay(const Trace& trace, double share, double exponent, size_t shards, bool metadata,
+             bool admit_all) {
   Store::Options options;
   options.capacity = static_cast<size_t>(trace.footprint * share);
   options.shards = shards;
   options.size_exponent = exponent;
+  if (admit_all) options.admit_share = 1;
   Store::Impl store(options);
   const RequestHead request;
   const Overrides rules;
@@ -110,12 +113,15 @@ Score Replay(const Trace& trace, double share, double exponent, size_t shards, b
 
 int Main(int argc, char** argv) {
   bool metadata = false;
+  bool admit_all = false;
   std::vector<double> shares = {0.001, 0.01, 0.1};
   std::vector<std::string> paths;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
     if (argument == "--metadata") {
       metadata = true;
+    } else if (argument == "--admit-all") {
+      admit_all = true;
     } else if (argument.starts_with("--sizes=")) {
       shares.clear();
       std::string rest(argument.substr(8));
@@ -130,7 +136,8 @@ int Main(int argc, char** argv) {
     }
   }
   if (paths.empty()) {
-    std::fputs("usage: trace_bench [--metadata] [--sizes=0.1,1,10] FILE.pct...\n", stderr);
+    std::fputs("usage: trace_bench [--metadata] [--admit-all] [--sizes=0.1,1,10] FILE.pct...\n",
+               stderr);
     return 2;
   }
   std::printf("%-8s %6s %5s %6s  %8s %8s %9s %7s\n", "trace", "size %", "a", "shards", "object %",
@@ -144,7 +151,7 @@ int Main(int argc, char** argv) {
     for (const double exponent : {1.0, 0.75, 0.25}) {
       for (const double share : shares) {
         for (const size_t shards : {size_t{1}, size_t{16}}) {
-          const Score score = Replay(trace, share, exponent, shards, metadata);
+          const Score score = Replay(trace, share, exponent, shards, metadata, admit_all);
           std::printf("%-8s %6.1f %5.2f %6zu  %8.2f %8.2f %9zu %7.0f\n", trace.name.c_str(),
                       share * 100, exponent, shards, score.objects, score.bytes, score.held,
                       score.nanoseconds);
