@@ -7,18 +7,16 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "proxy/admin_client.h"
 #include "proxy/config_source.h"
 #include "proxy/server.h"
+#include "rules/check.h"
 #include "rules/config_parser.h"
 
 namespace satchel::proxy {
 namespace {
-
-using nlohmann::ordered_json;
 
 constexpr int kUsage = 2;
 constexpr std::chrono::milliseconds kAdminPatience{2000};
@@ -98,21 +96,10 @@ int RunAsk(const AdminOptions& admin, std::string_view method, std::string_view 
   return ok ? 0 : 1;
 }
 
-ordered_json ToJson(const std::vector<rules::Diagnostic>& list) {
-  ordered_json json = ordered_json::array();
-  for (const rules::Diagnostic& one : list) {
-    json.push_back({{"file", one.file},
-                    {"line", one.line},
-                    {"column", one.column},
-                    {"path", one.path},
-                    {"what", one.what}});
-  }
-  return json;
-}
-
 struct CheckOptions {
   std::string file;
   bool json = false;
+  bool effective = false;
 };
 
 int RunCheck(const CheckOptions& options) {
@@ -137,21 +124,28 @@ int RunCheck(const CheckOptions& options) {
     }
   }
   const bool fine = parsed.config.has_value() && parsed.errors.empty();
+  if (fine) {
+    for (auto& warning : rules::CheckConfig(*parsed.config)) {
+      parsed.warnings.push_back(std::move(warning));
+    }
+  }
   if (options.json) {
-    const ordered_json json = {
-        {"ok", fine}, {"errors", ToJson(parsed.errors)}, {"warnings", ToJson(parsed.warnings)}};
-    PutLine(stdout, json.dump(2, ' ', false, ordered_json::error_handler_t::replace));
+    PutLine(stdout, rules::DiagnosticsJson(parsed.errors, parsed.warnings));
     return fine ? kFine : kErrors;
   }
   for (const auto& error : parsed.errors) PutLine(stderr, error.ToString());
   for (const auto& warning : parsed.warnings) PutLine(stderr, "warning: " + warning.ToString());
-  if (fine) {
+  if (!fine) {
+    PutLine(stderr, options.file + ": " + std::to_string(parsed.errors.size()) + " mistake(s)");
+    return kErrors;
+  }
+  if (options.effective) {
+    std::fputs(rules::EffectiveYaml(*parsed.config).c_str(), stdout);
+  } else {
     PutLine(stdout, options.file + ": fine, " + std::to_string(parsed.config->rules.size()) +
                         " rule(s), " + std::to_string(parsed.warnings.size()) + " warning(s)");
-  } else {
-    PutLine(stderr, options.file + ": " + std::to_string(parsed.errors.size()) + " error(s)");
   }
-  return fine ? kFine : kErrors;
+  return kFine;
 }
 
 void AddRun(CLI::App* command, RunOptions* options, std::string* log_level) {
@@ -217,7 +211,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   CheckOptions check_options;
   CLI::App* check = app.add_subcommand("check", "Find every mistake in a rule file");
   check->add_option("file", check_options.file, "The rule file")->required();
-  check->add_flag("--json", check_options.json, "The findings as JSON");
+  CLI::Option* json = check->add_flag("--json", check_options.json, "The findings as JSON");
+  check
+      ->add_flag("--effective", check_options.effective,
+                 "The whole configuration, every default written out")
+      ->excludes(json);
   check->footer("Exit code: 0 fine, 1 errors, 2 could not read.");
 
   AdminOptions admin;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "proxy/net/address.h"
+#include "rules/check.h"
 #include "rules/config_parser.h"
 
 namespace satchel::proxy {
@@ -92,6 +93,9 @@ LoadedConfig LoadConfig(const RunOptions& options) {
   }
   if (loaded.config) {
     NoteCertificates(*loaded.config, loader);
+    for (const auto& warning : rules::CheckConfig(*loaded.config)) {
+      loaded.warnings.push_back(warning.ToString());
+    }
     Override(options, &loaded);
   }
   if (!loaded.errors.empty()) loaded.config.reset();
