@@ -210,9 +210,13 @@ void Exchange::Lead(cache::FillPermit permit) {
   followed_ = false;
   reader_ = permit.NewReader(nullptr);
   task_ = MakeTask(std::move(permit), /*background=*/false);
-  worker_.Keep(task_);
   at_origin_ = true;
-  admitted_ = [this] { task_->Start(); };
+  // Kept by the worker from its start on; refused or left before that, it goes, and its permit
+  // passes to a follower.
+  admitted_ = [this] {
+    worker_.Keep(task_);
+    task_->Start();
+  };
   next_policy_ = 0;
   Admit();
 }
@@ -232,7 +236,7 @@ void Exchange::OnFillProgress() {
 
 void Exchange::OnClientGone() {
   const auto self = shared_from_this();
-  if (state_ != State::kDone && !logged_) {
+  if (!logged_) {
     if (state_ != State::kTunnelling) outcome_ = Outcome::kAborted;
     Log();
   }

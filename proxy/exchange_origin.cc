@@ -248,10 +248,10 @@ void Exchange::SendPassedHead(cache::ResponseHead& head, const http1::Framing& f
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
   cache_status_.reason = decision_.reason;
+  if (pass_body_ && !length && head_.minor_version == 0) client_->ForbidKeepAlive();
   const Reply reply = BuildPassedReply(head, pass_body_, length, Context());
   status_ = reply.status;
   chunked_ = reply.chunked;
-  if (pass_body_ && !length && !chunked_) client_->ForbidKeepAlive();
   head_sent_ = true;
   if (pass_body_ && length && *length > 0) {
     // The body's first piece is usually here already: one write for both.

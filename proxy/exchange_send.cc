@@ -203,6 +203,8 @@ bool Exchange::BeginStreaming(const FillView& view) {
   cache_status_.tier = tier_;
   cache_status_.reason = decision_.reason;
   age_s_ = facts.AgeAt(now).count() / 1000;
+  // Without a length HTTP/1.0 has only the end of the connection to tell the end by.
+  if (!view.length && head_.minor_version == 0) client_->ForbidKeepAlive();
   const Reply reply = BuildStoredReply(head_, *view.head, view.length, Context());
   status_ = reply.status;
   chunked_ = reply.chunked;
@@ -212,7 +214,6 @@ bool Exchange::BeginStreaming(const FillView& view) {
   } else if (view.length) {
     body_end_ = *view.length;
   }
-  if (!chunked_ && !body_end_) client_->ForbidKeepAlive();  // ended by close
   head_sent_ = true;
   const iovec piece = net::Slice(reply.head);
   return client_->Send({&piece, 1}, nullptr);
