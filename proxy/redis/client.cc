@@ -13,6 +13,7 @@ using cache::ErrorSource;
 using cache::Fail;
 
 constexpr std::string_view kDeadline = "deadline passed";
+constexpr std::string_view kUnavailable = "not available";
 
 int64_t WallClockUs() {
   timespec now;
@@ -32,6 +33,7 @@ bool MeansDown(std::string_view code) {
 }  // namespace
 
 bool IsDeadline(const cache::Error& error) { return error.message == kDeadline; }
+bool IsUnavailable(const cache::Error& error) { return error.message == kUnavailable; }
 
 Client::Options Client::Options::From(const rules::L2Config& config) {
   Options options;
@@ -331,7 +333,7 @@ bool Client::Submit(Command command, const std::shared_ptr<CallState>& call, int
 
 PendingReply Client::Handle(bool sent, std::shared_ptr<CallState> call) {
   if (!sent) {
-    loop_.AtTurnEnd([call] { call->Finish(Fail(ErrorSource::kStore, "not available")); });
+    loop_.AtTurnEnd([call] { call->Finish(Fail(ErrorSource::kStore, std::string(kUnavailable))); });
   }
   return PendingReply(std::move(call));
 }

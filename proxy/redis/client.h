@@ -21,6 +21,8 @@ namespace satchel::redis {
 
 // True for the Error of a call whose deadline passed.
 bool IsDeadline(const cache::Error& error);
+// True for the Error of a call that was not sent: no connection, breaker open, queue full.
+bool IsUnavailable(const cache::Error& error);
 
 // One Redis server as one worker sees it: a connection that comes back by itself, a breaker for
 // all uses, the offset of the server's clock, and scripts. Owner thread only, counters excepted.

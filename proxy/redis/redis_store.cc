@@ -91,7 +91,8 @@ class RedisStore::LookupCall final : public Pending {
     reply_ = client_.Call({"GET", key}, deadline_ms,
                           [this, on_record = std::move(on_record)](cache::Result<Reply> reply) {
                             if (!reply) {
-                              counters_->errors.Add();
+                              const bool skipped = IsUnavailable(reply.error());
+                              (skipped ? counters_->skipped : counters_->errors).Add();
                               if (IsDeadline(reply.error())) counters_->deadline_misses.Add();
                               Finish(std::unexpected(std::move(reply.error())));
                             } else if (reply->IsNil()) {

@@ -31,7 +31,8 @@ class RedisStore final : public cache::RemoteStore {
   struct Counters {
     net::Counter hits;
     net::Counter misses;           // an answer, and not a hit; bad records included
-    net::Counter errors;           // no answer: lost connection, error reply, breaker, deadline
+    net::Counter skipped;          // lookups not even sent: no connection, breaker, queue full
+    net::Counter errors;           // no answer: lost connection, error reply, deadline
     net::Counter deadline_misses;  // also in errors
     net::Counter bad_records;      // checksum, version, another key's text, too large
     net::Counter puts;
