@@ -7,34 +7,12 @@
 #include <xxhash.h>
 
 #include "cache/http/fields.h"
+#include "cache/http/query.h"
 
 namespace satchel::cache {
 namespace {
 
 std::atomic<uint64_t> g_hash_seed{0x5a7c4e1d2b90f386};
-
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  const char lower = ToLowerAscii(c);
-  return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
-// A parameter name as the origin reads it: an escape must not hide a name from a rule.
-std::string DecodeName(std::string_view name) {
-  std::string out;
-  for (size_t i = 0; i < name.size(); ++i) {
-    if (name[i] == '+') {
-      out.push_back(' ');
-    } else if (name[i] == '%' && i + 2 < name.size() && HexValue(name[i + 1]) >= 0 &&
-               HexValue(name[i + 2]) >= 0) {
-      out.push_back(static_cast<char>(HexValue(name[i + 1]) * 16 + HexValue(name[i + 2])));
-      i += 2;
-    } else {
-      out.push_back(name[i]);
-    }
-  }
-  return out;
-}
 
 // '*' stands for any text. Linear but for backtracking to the last star.
 bool GlobMatches(std::string_view glob, std::string_view text) {
@@ -79,13 +57,11 @@ bool Stays(const Parameter& parameter, const KeyRule& rule) {
 
 void AppendQuery(std::string& out, std::string_view query, const KeyRule& rule) {
   std::vector<Parameter> parameters;
-  while (true) {
-    const size_t end = std::min(query.find('&'), query.size());
-    const std::string_view text = query.substr(0, end);
-    Parameter parameter{DecodeName(text.substr(0, text.find('='))), text};
-    if (!text.empty() && Stays(parameter, rule)) parameters.push_back(std::move(parameter));
-    if (end == query.size()) break;
-    query.remove_prefix(end + 1);
+  QueryReader reader(query);
+  for (std::string_view text; reader.Next(text);) {
+    // An escape must not hide a name from a rule: it counts as the origin reads it.
+    Parameter parameter{DecodeFormText(SplitParameter(text).name), text};
+    if (Stays(parameter, rule)) parameters.push_back(std::move(parameter));
   }
   // Values of one name keep their order: it may mean something.
   if (rule.query_sort) {

@@ -156,4 +156,25 @@ std::optional<ContentRange> ParseContentRange(std::string_view value) {
   return out;
 }
 
+bool MakeCompletion(RequestHead& request, const HeaderMap& stored_fields, const ByteRange& have) {
+  const std::string_view etag = stored_fields.First(FieldId::kEtag).value_or("");
+  if (have.first != 0 || have.last == UINT64_MAX || !StrongMatch(etag, etag)) return false;
+  MakeConditional(request, HeaderMap());
+  request.fields.Add(FieldId::kRange, "bytes=" + std::to_string(have.last + 1) + "-");
+  request.fields.Add(FieldId::kIfRange, TrimOws(etag));
+  return true;
+}
+
+bool CompletesPrefix(const HeaderMap& stored_fields, const ByteRange& have,
+                     uint64_t complete_length, const ResponseHead& answer) {
+  if (answer.status != 206 || answer.fields.Count(FieldId::kContentRange) != 1) return false;
+  const auto content = ParseContentRange(*answer.fields.First(FieldId::kContentRange));
+  if (!content || content->complete_length != complete_length || have.first != 0 ||
+      content->range.first != have.last + 1 || content->range.last != complete_length - 1) {
+    return false;
+  }
+  return StrongMatch(stored_fields.First(FieldId::kEtag).value_or(""),
+                     answer.fields.First(FieldId::kEtag).value_or(""));
+}
+
 }  // namespace satchel::cache

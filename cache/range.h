@@ -49,4 +49,14 @@ struct ContentRange {
 // Parses a Content-Range field of a 206 (14.4). nullopt if malformed or not bytes.
 std::optional<ContentRange> ParseContentRange(std::string_view value);
 
+// Turns a request into the one that asks for what is missing behind a stored prefix (RFC 9111 3.3,
+// 3.4; 9110 14.2): Range from there on, If-Range with the stored strong entity tag, all other
+// conditions gone. False, and unchanged, if there is no such tag or `have` is no prefix.
+bool MakeCompletion(RequestHead& request, const HeaderMap& stored_fields, const ByteRange& have);
+
+// Is this answer the missing rest of the stored prefix, to be put behind it (9110 15.3.7.3)? A 206
+// with the same strong entity tag that begins where the prefix ends and reaches the end.
+bool CompletesPrefix(const HeaderMap& stored_fields, const ByteRange& have,
+                     uint64_t complete_length, const ResponseHead& answer);
+
 }  // namespace satchel::cache

@@ -171,6 +171,37 @@ TEST(RangeTest, F6_AStoredPartServesRangesItContains) {
   EXPECT_EQ(Text(EvaluateStoredPart(Get(), Map({}), {0, 9}, 10)), "whole");
 }
 
+// RFC 9111 3.4, RFC 9110 15.3.7.3
+TEST(CompletionTest, J7_APrefixIsCompletedUnderItsStrongEntityTagOnly) {
+  RequestHead request = Get({{"Range", "bytes=0-"}, {"If-None-Match", "\"x\""}, {"X-A", "1"}});
+  ASSERT_TRUE(MakeCompletion(request, Map({{"ETag", "\"a\""}}), {0, 3}));
+  EXPECT_EQ(request.fields.First("Range"), "bytes=4-");
+  EXPECT_EQ(request.fields.First("If-Range"), "\"a\"");
+  EXPECT_EQ(request.fields.First("X-A"), "1");
+  EXPECT_EQ(request.fields.size(), 3U);
+  for (const std::string_view etag : {"W/\"a\"", "a", ""}) {
+    RequestHead same = Get({{"Range", "bytes=0-"}});
+    EXPECT_FALSE(MakeCompletion(same, Map({{"ETag", etag}}), {0, 3})) << etag;
+    EXPECT_EQ(same.fields.First("Range"), "bytes=0-");
+  }
+  EXPECT_FALSE(MakeCompletion(request, Map({{"ETag", "\"a\""}}), {1, 3}));
+
+  const auto completes = [](uint16_t status, std::string_view range, std::string_view etag) {
+    return CompletesPrefix(Map({{"ETag", "\"a\""}}), {0, 3}, 10,
+                           test::Response(status, {{"Content-Range", range}, {"ETag", etag}}));
+  };
+  EXPECT_TRUE(completes(206, "bytes 4-9/10", "\"a\""));
+  EXPECT_FALSE(completes(200, "bytes 4-9/10", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 3-9/10", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 5-9/10", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 4-8/10", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 4-9/11", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 4-9/*", "\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 4-9/10", "\"b\""));
+  EXPECT_FALSE(completes(206, "bytes 4-9/10", "W/\"a\""));
+  EXPECT_FALSE(completes(206, "bytes 4-9/10", ""));
+}
+
 std::string Content(std::string_view value) {
   const std::optional<ContentRange> parsed = ParseContentRange(value);
   if (!parsed) return "refused";

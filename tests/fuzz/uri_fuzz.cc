@@ -1,10 +1,13 @@
-// Authorities, absolute URIs and references: normal forms are normal, and nothing odd gets through.
+// Authorities, absolute URIs, references and queries: normal forms are normal, and nothing odd gets
+// through.
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "cache/http/query.h"
 #include "cache/http/uri.h"
+#include "cache/search_variance.h"
 
 namespace {
 
@@ -40,5 +43,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CheckUri(ParseHttpUri(text));
   CheckUri(ResolveReference({"http", "a.example", "/b/c?d"}, text));
   CheckUri(ResolveReference({"https", "a.example:8443", "/"}, text));
+
+  // The order of two parameters of different names is all that key-order forgets.
+  SearchVariance variance = {
+      .ignore_order = true, .ignore_all = false, .ignored = {}, .except = {}};
+  const std::string query(text.substr(0, text.find('&')));
+  const QueryParameter parameter = SplitParameter(query);
+  if (!query.empty() && DecodeFormText(parameter.name) != "other" &&
+      CanonicalQuery(query + "&other=1", variance) !=
+          CanonicalQuery("other=1&" + query, variance)) {
+    std::abort();
+  }
+  HeaderMap fields;
+  fields.Add(FieldId::kNoVarySearch, text);
+  variance = ParseNoVarySearch(fields);
+  if (!variance.except.empty() && !variance.ignore_all) std::abort();
+  CanonicalQuery(text, variance);
   return 0;
 }
