@@ -23,19 +23,17 @@ using Words = std::array<std::string_view, N>;
 constexpr Words<static_cast<size_t>(Outcome::kCount)> kOutcomes = {
     "hit",       "stale",   "revalidated", "miss",  "collapsed", "bypass",
     "synthetic", "limited", "refused",     "error", "aborted"};
-constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {
-    "hit", "miss", "rejected", "timeout", "error", "skipped"};
+constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {"hit",     "miss",  "rejected",
+                                                                     "timeout", "error", "skipped"};
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
     "none", "allowed", "refused", "no-key", "shadow", "local-share", "open", "closed"};
 constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
     "resolve",      "connect",       "connect-timeout", "tls",      "first-byte-timeout",
-    "idle-timeout", "total-timeout", "reset",           "protocol", "no-server",
-    "overloaded",   "breaker"};
+    "idle-timeout", "total-timeout", "reset",           "protocol", "no-server"};
 constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
-    "connections",   "descriptors",     "start-line",     "header-bytes", "header-fields",
-    "request-body",  "header-timeout",  "keep-alive",     "write-stall",  "pipeline",
-    "client-buffer", "upstream-buffer", "upstream-queue", "fills",        "fill-wait",
-    "max-object",    "interim",         "l2-queue",       "limit-keys",   "resolver"};
+    "connections",     "descriptors", "start-line",  "header-bytes", "request-body",
+    "header-timeout",  "keep-alive",  "write-stall", "pipeline",     "client-buffer",
+    "upstream-buffer", "fill-wait",   "max-object",  "interim"};
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
@@ -64,16 +62,16 @@ class Writer {
   void Counted(std::string name, std::string help, double value) {
     Value(MetricType::Counter, std::move(name), std::move(help), value);
   }
-  void Gauge(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
+  void Gauge(std::string name, std::string help, const Counter WorkerMetrics::* counter) {
     Gauge(std::move(name), std::move(help), Sum(counter));
   }
-  void Counted(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
+  void Counted(std::string name, std::string help, const Counter WorkerMetrics::* counter) {
     Counted(std::move(name), std::move(help), Sum(counter));
   }
 
   template <size_t N>
   void Counted(std::string name, std::string help, const char* label, const Words<N>& words,
-               const std::array<Counter, N> WorkerMetrics::*counters) {
+               const std::array<Counter, N> WorkerMetrics::* counters) {
     Family(MetricType::Counter, std::move(name), std::move(help));
     AddSeries(label, words, counters, {});
   }
@@ -81,7 +79,7 @@ class Writer {
   // More series of the family last begun.
   template <size_t N>
   void AddSeries(const char* label, const Words<N>& words,
-                 const std::array<Counter, N> WorkerMetrics::*counters,
+                 const std::array<Counter, N> WorkerMetrics::* counters,
                  const std::vector<Label>& more) {
     for (size_t i = 0; i < N; ++i) {
       double sum = 0;
@@ -94,7 +92,7 @@ class Writer {
     }
   }
 
-  void Durations(std::string name, std::string help, const Histogram WorkerMetrics::*histogram) {
+  void Durations(std::string name, std::string help, const Histogram WorkerMetrics::* histogram) {
     Family(MetricType::Histogram, std::move(name), std::move(help));
     ClientMetric metric;
     uint64_t count = 0;
@@ -130,7 +128,7 @@ class Writer {
     }
     out_.back().metric.push_back(std::move(metric));
   }
-  double Sum(const Counter WorkerMetrics::*counter) const {
+  double Sum(const Counter WorkerMetrics::* counter) const {
     double sum = 0;
     for (const WorkerMetrics* worker : workers_) sum += static_cast<double>(Read(worker->*counter));
     return sum;
@@ -171,8 +169,6 @@ void WriteClients(Writer& out) {
               &M::connections_accepted);
   out.Counted("satchel_connections_closed_total", "Client connections closed.",
               &M::connections_closed);
-  out.Counted("satchel_connections_refused_total", "Client connections refused at a limit.",
-              &M::connections_refused);
   out.Gauge("satchel_connections_open", "Client connections open now.", &M::connections_open);
   out.Gauge("satchel_tunnels_open", "Upgraded connections open now.", &M::tunnels_open);
   out.Counted("satchel_tls_handshakes_total", "TLS handshakes completed with clients.",
@@ -206,13 +202,10 @@ void WriteUpstreams(Writer& out, const std::vector<ServerStatus>& servers) {
               &M::upstream_bytes_in);
   out.Counted("satchel_upstream_sent_bytes_total", "Bytes sent to upstreams.",
               &M::upstream_bytes_out);
-  out.Durations("satchel_upstream_connect_seconds", "Time to connect to an upstream.",
-                &M::upstream_connect);
   out.Durations("satchel_upstream_first_byte_seconds",
                 "From the request sent to the response head received.", &M::upstream_first_byte);
   if (servers.empty()) return;
-  out.Family(MetricType::Gauge, "satchel_upstream_server_up",
-             "1 if the server takes requests.");
+  out.Family(MetricType::Gauge, "satchel_upstream_server_up", "1 if the server takes requests.");
   for (const ServerStatus& server : servers) {
     out.Series(server.healthy && !server.ejected ? 1 : 0,
                {{"upstream", server.upstream}, {"server", server.server}});
@@ -263,8 +256,6 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
   out.Counted("satchel_fills_failed_total", "Fills that ended without a response.",
               &M::fills_failed);
   out.Counted("satchel_refreshes_total", "Background refreshes begun.", &M::refreshes);
-  out.Gauge("satchel_followers_waiting", "Requests waiting for another's fetch now.",
-            &M::followers_waiting);
 
   out.Gauge("satchel_redis_configured", "1 if a Redis is configured.", process.l2_configured);
   out.Gauge("satchel_redis_connections_up", "Workers whose connection to Redis works.",
@@ -282,6 +273,11 @@ void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
               kLimitOutcomes, &M::limits);
   out.Durations("satchel_rate_limit_check_seconds", "Time of a rate limit check.",
                 &M::limit_duration);
+  out.Gauge("satchel_rate_limit_identities", "Identities counted in this process.",
+            static_cast<double>(process.limit_identities));
+  out.Counted("satchel_rate_limit_evictions_total",
+              "Identities forgotten because the table in this process was full.",
+              static_cast<double>(process.limit_evictions));
   out.Counted("satchel_bounds_hit_total", "Times something bounded was at its bound.", "bound",
               kBounds, &M::bounds);
 
@@ -347,7 +343,7 @@ MetricsRegistry::MetricsRegistry(std::vector<const WorkerMetrics*> workers,
                                  const cache::Store* store)
     : workers_(std::move(workers)), store_(store) {}
 
-uint64_t MetricsRegistry::Sum(const Counter WorkerMetrics::*counter) const {
+uint64_t MetricsRegistry::Sum(const Counter WorkerMetrics::* counter) const {
   uint64_t sum = 0;
   for (const WorkerMetrics* worker : workers_) sum += Read(worker->*counter);
   return sum;

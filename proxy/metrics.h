@@ -113,8 +113,6 @@ enum class UpstreamError : uint8_t {
   kReset,       // closed or reset before the answer was complete
   kProtocol,    // not HTTP as we accept it
   kNoServer,    // none healthy
-  kOverloaded,  // in-flight limit or queue full
-  kBreaker,     // breaker open
   kCount
 };
 std::string_view UpstreamErrorWord(UpstreamError error);
@@ -124,8 +122,7 @@ enum class Bound : uint8_t {
   kConnections,      // listener max_connections
   kDescriptors,      // accept paused for want of descriptors
   kStartLine,        // 414
-  kHeaderBytes,      // 431
-  kHeaderFields,     // 431
+  kHeaderBytes,      // 431, too many fields included
   kRequestBody,      // 413
   kHeaderTimeout,    // 408
   kKeepAlive,        // idle connection closed
@@ -133,14 +130,9 @@ enum class Bound : uint8_t {
   kPipeline,         // reading paused: too many answers outstanding
   kClientBuffer,     // reading from upstream paused: unsent output
   kUpstreamBuffer,   // reading from the client paused: unsent request body
-  kUpstreamQueue,    // waiting for an upstream connection
-  kFills,            // table of growing responses full
   kFillWait,         // follower's deadline passed, fetched for itself
   kMaxObject,        // streamed through without being stored
   kInterim,          // too many 1xx
-  kL2Queue,          // waiting Redis commands
-  kLimitKeys,        // table of the in-process window full
-  kResolver,         // DNS table or queue full
   kCount
 };
 std::string_view BoundWord(Bound bound);
@@ -166,7 +158,6 @@ struct alignas(64) WorkerMetrics {
   // Clients.
   Counter connections_accepted{0};
   Counter connections_closed{0};
-  Counter connections_refused{0};
   Counter connections_open{0};
   Counter tls_handshakes{0};
   Counter tls_handshake_errors{0};
@@ -186,7 +177,6 @@ struct alignas(64) WorkerMetrics {
   Counter upstream_bytes_out{0};
   std::array<Counter, 6> upstream_status_classes{};
   Counters<UpstreamError> upstream_errors{};
-  Histogram upstream_connect;
   Histogram upstream_first_byte;
 
   // L1 and fills.
@@ -197,7 +187,6 @@ struct alignas(64) WorkerMetrics {
   Counter fills_promoted{0};  // followers that had to become leaders
   Counter fills_failed{0};
   Counter refreshes{0};  // in the background
-  Counter followers_waiting{0};
 
   // L2.
   Counters<L2Result> l2_reads{};
@@ -250,6 +239,8 @@ struct ProcessStatus {
   bool ready = false;
   bool draining = false;
   bool l2_configured = false;
+  uint64_t limit_identities = 0;  // of the in-process windows
+  uint64_t limit_evictions = 0;
   uint64_t log_lines_written = 0;
   uint64_t log_lines_dropped = 0;
   uint64_t log_write_errors = 0;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "proxy/cpu_limit.h"
@@ -41,6 +42,15 @@ sigset_t OurSignals() {
   sigemptyset(&set);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
   return set;
+}
+
+bool SameRedis(const std::optional<rules::L2Config>& a, const std::optional<rules::L2Config>& b) {
+  if (!a || !b) return a.has_value() == b.has_value();
+  const auto all = [](const rules::L2Config& l2) {
+    return std::tie(l2.server, l2.user, l2.password, l2.database, l2.prefix, l2.deadline,
+                    l2.max_object, l2.breaker.failures, l2.breaker.open_for, l2.compress_min);
+  };
+  return all(*a) == all(*b);
 }
 
 cache::Store::Options StoreOptions(const rules::Config& config) {
@@ -102,7 +112,7 @@ bool Server::Start() {
     OpsLog().error("{}", snapshot.error().message);
     return false;
   }
-  snapshot_ = std::move(*snapshot);
+  snapshot_ = started_ = std::move(*snapshot);
   last_reload_time_ = start_time_;
   if (!StartWorkers()) return false;
   if (!options_.config_file.empty()) {
@@ -288,6 +298,7 @@ std::vector<std::string> Server::NeedsRestart(const rules::Config& config) const
   if (WorkersFor(config) != workers_->size()) what.emplace_back("workers");
   if (store.capacity != store_->options().capacity) what.emplace_back("stores.l1.size");
   if (store.max_object != store_->options().max_object) what.emplace_back("stores.l1.max_object");
+  if (!SameRedis(config.l2, started_->config.l2)) what.emplace_back("stores.l2");
   return what;
 }
 

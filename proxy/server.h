@@ -76,6 +76,7 @@ class Server {
   Phase phase_ = Phase::kStarting;
 
   SnapshotPtr snapshot_;
+  SnapshotPtr started_;  // the first: what needs a restart is compared with it
   std::vector<std::string> needs_restart_;
   std::vector<std::string> reload_errors_;  // of the last reload; empty: it was applied
   double start_time_ = 0;

@@ -67,6 +67,8 @@ ProcessStatus Server::CurrentStatus() const {
   status.ready = phase_ == Phase::kRunning;
   status.draining = phase_ == Phase::kNotReady || phase_ == Phase::kDraining;
   status.l2_configured = snapshot_->config.l2.has_value();
+  status.limit_identities = limiter_->identities();
+  status.limit_evictions = limiter_->evictions();
   status.log_lines_written = log_output_->lines_written();
   status.log_lines_dropped = log_output_->lines_dropped();
   status.log_write_errors = log_output_->write_errors();

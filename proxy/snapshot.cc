@@ -76,17 +76,21 @@ Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
   return snapshot;
 }
 
+// Read once: a limit that changes later would need a restart anyway, and this is asked often.
+static const ResourceLimits& Limits() {
+  static const ResourceLimits limits = ReadResourceLimits();
+  return limits;
+}
+
 uint32_t WorkersFor(const rules::Config& config) {
-  constexpr uint32_t kMostByDefault = 4;
-  if (config.workers != 0) return config.workers;
-  return std::min(kMostByDefault, UsableCpus(ReadResourceLimits()));
+  static const uint32_t by_default = std::min(uint32_t{4}, UsableCpus(Limits()));
+  return config.workers != 0 ? config.workers : by_default;
 }
 
 size_t L1BytesFor(const rules::Config& config) {
   constexpr uint64_t kWithoutLimit = uint64_t{256} << 20;
   if (config.l1.size != 0) return config.l1.size;
-  const ResourceLimits limits = ReadResourceLimits();
-  return limits.memory_bytes ? *limits.memory_bytes / 4 : kWithoutLimit;
+  return Limits().memory_bytes ? *Limits().memory_bytes / 4 : kWithoutLimit;
 }
 
 }  // namespace satchel::proxy
