@@ -80,7 +80,8 @@ ResponseFacts MakeFacts(const ResponseHead& response, const ResponseDirectives& 
   facts.must_revalidate = strict || directives.s_maxage.has_value();
   const auto grant = [&](const std::optional<Millis>& rule,
                          const ResponseDirectives::Seconds& origin) -> std::optional<Millis> {
-    if (strict) return std::nullopt;
+    // Without a lifetime there is nothing that a grant could extend.
+    if (strict || lifetime.source == Reason::kNoLifetime) return std::nullopt;
     return rule ? rule : std::optional<Millis>(origin);
   };
   const auto swr = grant(overrides.stale_while_revalidate, directives.stale_while_revalidate);
@@ -172,7 +173,7 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   const bool kept_for_validator =
       validator && (lifetime.explicit_by_origin || directives.no_cache ||
                     IsHeuristicallyCacheable(response.status) || directives.is_public);
-  if (fresh || (lifetime.source != Reason::kNoLifetime && (refreshable || usable_stale))) {
+  if (fresh || refreshable || usable_stale) {
     out.reason = lifetime.source;
   } else if (kept_for_validator) {
     out.reason = Reason::kForValidationOnly;

@@ -292,6 +292,7 @@ TEST(StorabilityTest, G1_StaleGrantsGiveWayToRevalidationDirectives) {
   const ResponseFacts shared = facts("s-maxage=60, stale-while-revalidate=30");
   EXPECT_TRUE(shared.must_revalidate);
   EXPECT_TRUE(shared.swr_granted);
+  EXPECT_FALSE(facts("stale-while-revalidate=30").swr_granted);  // no lifetime to extend
   Overrides rule;
   rule.stale_while_revalidate = seconds(7);
   EXPECT_EQ(facts("max-age=60, stale-while-revalidate=30", rule).stale_while_revalidate,
