@@ -47,6 +47,8 @@ class Glob {
 
   const std::vector<std::string>& capture_names() const { return names_; }
   const std::string& pattern() const { return pattern_; }
+  // What every match begins with; may be empty.
+  const std::string& prefix() const { return prefix_; }
   // Whether every text that `other` matches is surely matched by this one. False if unsure.
   bool Covers(const Glob& other) const;
 

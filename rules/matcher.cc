@@ -1,6 +1,7 @@
 #include "rules/matcher.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "rules/path.h"
@@ -15,6 +16,24 @@ RequestView::RequestView(const cache::RequestHead& head, std::string_view normal
   if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
     host = host.substr(0, colon);
   }
+}
+
+PathHead::PathHead(std::string_view path) {
+  std::memcpy(words, path.data(), std::min(path.size(), sizeof(words)));
+}
+
+QuickFilter Matcher::MakeFilter() const {
+  QuickFilter filter;
+  if (!method_texts_.empty()) {
+    filter.methods = methods_;
+    if (!other_methods_.empty()) filter.methods |= MethodBit(cache::Method::kOther);
+  }
+  if (paths_.size() == 1) {
+    const std::string_view prefix = std::string_view(paths_[0].prefix()).substr(0, 16);
+    std::memcpy(filter.head, prefix.data(), prefix.size());
+    std::memset(filter.mask, 0xff, prefix.size());
+  }
+  return filter;
 }
 
 std::expected<std::vector<Matcher::Condition>, std::string> Matcher::CompileConditions(
@@ -41,7 +60,7 @@ std::expected<Matcher, std::string> Matcher::Compile(const MatchSpec& spec) {
     if (method == cache::Method::kOther) {
       matcher.other_methods_.push_back(text);
     } else {
-      matcher.methods_ |= uint32_t{1} << static_cast<unsigned>(method);
+      matcher.methods_ |= MethodBit(method);
     }
   }
   matcher.method_texts_ = spec.methods;
@@ -80,7 +99,7 @@ bool Matcher::Condition::Accepts(std::string_view value) const {
 bool Matcher::MethodMatches(const cache::RequestHead& request) const {
   if (method_texts_.empty()) return true;
   if (request.method != cache::Method::kOther) {
-    return (methods_ >> static_cast<unsigned>(request.method)) & 1;
+    return (methods_ & MethodBit(request.method)) != 0;
   }
   return std::find(other_methods_.begin(), other_methods_.end(), request.method_text) !=
          other_methods_.end();

@@ -23,6 +23,29 @@ struct RequestView {
   RequestView(const cache::RequestHead& head, std::string_view normal_path);
 };
 
+// The first 16 bytes of a path, padded with zeros.
+struct PathHead {
+  uint64_t words[2] = {0, 0};
+  explicit PathHead(std::string_view path);
+};
+
+// What rejects most rules without looking at them: 40 bytes instead of several cache lines. False
+// means that the rule surely does not match.
+struct QuickFilter {
+  uint32_t methods = ~uint32_t{0};  // bit per cache::Method
+  uint64_t mask[2] = {0, 0};        // of the bytes every matching path begins with
+  uint64_t head[2] = {0, 0};
+
+  bool MayMatch(uint32_t method_bit, const PathHead& path) const {
+    return (methods & method_bit) != 0 &&
+           (((path.words[0] & mask[0]) ^ head[0]) | ((path.words[1] & mask[1]) ^ head[1])) == 0;
+  }
+};
+
+constexpr uint32_t MethodBit(cache::Method method) {
+  return uint32_t{1} << static_cast<unsigned>(method);
+}
+
 // One `match:` block, compiled. Immutable; any thread.
 class Matcher {
  public:
@@ -35,6 +58,7 @@ class Matcher {
   std::string WhyNot(const RequestView& view) const;
   // Whether every request that `other` matches is surely matched by this one. False if unsure.
   bool Covers(const Matcher& other) const;
+  QuickFilter MakeFilter() const;
 
  private:
   struct HostPattern {

@@ -26,10 +26,11 @@ constexpr std::array<bool, 256> kPathTable = MakePathTable();
 }  // namespace
 
 bool NeedsNormalising(std::string_view path) {
-  char before = 0;
-  for (const char c : path) {
-    if (c == '%' || (before == '/' && (c == '/' || c == '.'))) return true;
-    before = c;
+  if (path.find('%') != std::string_view::npos) return true;
+  size_t slash = path.find('/');
+  while (slash != std::string_view::npos && slash + 1 < path.size()) {
+    if (path[slash + 1] == '/' || path[slash + 1] == '.') return true;
+    slash = path.find('/', slash + 1);
   }
   return false;
 }

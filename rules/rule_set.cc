@@ -11,6 +11,7 @@ namespace satchel::rules {
 struct RuleSet::Compiled {
   std::vector<Rule> rules;
   std::vector<RateLimitPolicy> policies;
+  std::vector<QuickFilter> rule_filters;
   std::vector<Matcher> rule_matchers;
   std::vector<Matcher> policy_matchers;
   std::vector<std::vector<Matcher>> cost_matchers;
@@ -75,6 +76,7 @@ cache::Result<RuleSet> RuleSet::Build(std::vector<Rule> rules,
   for (const Rule& rule : rules) {
     auto matcher = CompileMatch(rule.match, rule.name);
     if (!matcher) return std::unexpected(std::move(matcher.error()));
+    compiled->rule_filters.push_back(matcher->MakeFilter());
     compiled->rule_matchers.push_back(std::move(*matcher));
   }
   for (const RateLimitPolicy& policy : policies) {
@@ -106,7 +108,10 @@ MatchResult RuleSet::Match(const cache::RequestHead& request) const {
   const NormalPath path(request);
   if (!path.good()) return {MatchResult::Status::kBadPath, nullptr};
   const RequestView view(request, path.view());
+  const PathHead head(view.path);
+  const uint32_t method = MethodBit(request.method);
   for (size_t i = 0; i < compiled_->rules.size(); ++i) {
+    if (!compiled_->rule_filters[i].MayMatch(method, head)) continue;
     if (compiled_->rule_matchers[i].Matches(view, nullptr, nullptr)) {
       return {MatchResult::Status::kMatched, &compiled_->rules[i]};
     }
@@ -119,7 +124,10 @@ MatchResult RuleSet::Match(const cache::RequestHead& request, Captures* captures
   const NormalPath path(request);
   if (!path.good()) return {MatchResult::Status::kBadPath, nullptr};
   const RequestView view(request, path.view());
+  const PathHead head(view.path);
+  const uint32_t method = MethodBit(request.method);
   for (size_t i = 0; i < compiled_->rules.size(); ++i) {
+    if (!compiled_->rule_filters[i].MayMatch(method, head)) continue;
     Glob::Spans spans;
     const Glob* pattern = nullptr;
     if (!compiled_->rule_matchers[i].Matches(view, &spans, &pattern)) continue;
