@@ -48,7 +48,7 @@ struct SealOptions {
   // Bodies of these sizes are tried with zstd if their type is compressible and they carry no
   // Content-Encoding. What saves less than a fifth stays as it is.
   size_t compress_from = 1024;
-  size_t compress_up_to = 256 * 1024;  // beyond it a loop thread would be held up too long
+  size_t compress_up_to = size_t{256} << 10;  // beyond it a loop thread would be held up too long
 };
 
 struct OpenOptions {

@@ -8,23 +8,21 @@
 namespace satchel::cache {
 namespace {
 
-constexpr size_t kFirstSegment = 4 * 1024;
-constexpr size_t kSecondSegment = 64 * 1024;
-constexpr size_t kSegment = 256 * 1024;
-constexpr size_t kPassSegment = 64 * 1024;
+constexpr size_t kFirstSegment = size_t{4} << 10;
+constexpr size_t kSecondSegment = size_t{64} << 10;
+constexpr size_t kSegment = size_t{256} << 10;
+constexpr size_t kPassSegment = size_t{64} << 10;
 // Of an announced length only this much is charged before the bytes are there. The memory behind
 // it is address space that nobody has touched.
-constexpr size_t kChargeStep = 1024 * 1024;
+constexpr size_t kChargeStep = size_t{1} << 20;
 // StoredResponse copies bodies up to this size into its own allocation.
 constexpr size_t kEmbedLimit = 4096;
 // A last segment that is emptier than this is copied to its true size.
-constexpr size_t kTailWaste = 16 * 1024;
+constexpr size_t kTailWaste = size_t{16} << 10;
 
 }  // namespace
 
-size_t Fill::MaxBody() const {
-  return std::min(store_->options.max_object, store_->admitted());
-}
+size_t Fill::MaxBody() const { return std::min(store_->options.max_object, store_->admitted()); }
 
 void Fill::Append(std::string_view bytes) {
   if (bytes.empty() || state_ != FillState::kStreaming) return;

@@ -46,7 +46,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   static constexpr size_t kOverhead = 1024;  // bytes charged for a fill without a body
   static constexpr size_t kMaxReaders = 65536;
   // A finished body up to this size becomes one allocation of its own.
-  static constexpr size_t kCompactLimit = 256 * 1024;
+  static constexpr size_t kCompactLimit = size_t{256} << 10;
 
   const CacheKey& key() const { return key_; }
 

@@ -81,7 +81,7 @@ std::string_view StatusLineReason(std::string_view block) {
 // The block is built here and then copied to its place; the memory stays for the next one.
 std::string& Scratch() {
   thread_local std::string scratch;
-  if (scratch.capacity() > 64 * 1024) std::string().swap(scratch);
+  if (scratch.capacity() > 65536) std::string().swap(scratch);
   return scratch;
 }
 
@@ -144,8 +144,8 @@ StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body) {
   return Build(head.key(), block, head.facts(), head.extras_.get(), std::move(body), true);
 }
 
-StoredPtr StoredResponse::WithFields(const StoredResponse& old, HeaderMap fields,
-                                     ResponseFacts facts) {
+StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
+                                     const ResponseFacts& facts) {
   std::optional<uint64_t> length;
   if (old.complete()) length = old.body().size();
   std::string& block = Scratch();
@@ -183,8 +183,9 @@ size_t StoredResponse::charge() const {
   }
   if (extras_) {
     bytes += sizeof(Extras) + 16 + extras_->vary_values.capacity();
-    for (const std::string& name : extras_->vary.names) bytes += sizeof(name) + name.capacity();
-    for (const std::string& tag : extras_->tags) bytes += sizeof(tag) + tag.capacity();
+    for (const std::string& name : extras_->vary.names)
+      bytes += sizeof(std::string) + name.capacity();
+    for (const std::string& tag : extras_->tags) bytes += sizeof(std::string) + tag.capacity();
   }
   return bytes;
 }

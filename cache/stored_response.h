@@ -41,7 +41,8 @@ class StoredResponse final : public std::enable_shared_from_this<StoredResponse>
   static StoredPtr Make(Parts parts);
   // The same response with another body (a fill that ended), or with new fields and facts (a 304).
   static StoredPtr WithBody(const StoredResponse& head, Body body);
-  static StoredPtr WithFields(const StoredResponse& old, HeaderMap fields, ResponseFacts facts);
+  static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
+                              const ResponseFacts& facts);
 
   const ResponseFacts& facts() const { return facts_; }
   std::string_view key() const { return {text(), key_size_}; }
