@@ -201,7 +201,7 @@ void Client::OnClosed(const std::string& reason) {
   if (was_ready) {
     counters_.disconnects.Add();
     Tell(Event::kDisconnected, reason);
-    Failed();
+    Failed(reason);
     loop_.SetTimer(reconnect_timer_, backoff_.Next());
     return;
   }
@@ -218,7 +218,7 @@ void Client::ConnectFailed(const std::string& reason) {
     last_failure_ = reason;
     Tell(Event::kConnectFailed, reason);
   }
-  Failed();
+  Failed(reason);
   loop_.SetTimer(reconnect_timer_, backoff_.Next());
 }
 
@@ -240,7 +240,7 @@ void Client::OnOutcome(const CallState& call, const Reply* reply) {
       return;
     }
     counters_.errors.Add();
-    if (MeansDown(reply->ErrorCode())) Failed();
+    if (MeansDown(reply->ErrorCode())) Failed(reply->text);
     return;
   }
   Succeeded();
@@ -256,7 +256,7 @@ void Client::OnDeadline(CallState& call) {
   call.late = true;
   counters_.errors.Add();
   counters_.deadline_misses.Add();
-  Failed();
+  Failed("no answer within the deadline");
   call.Finish(Fail(ErrorSource::kStore, std::string(kDeadline)));
 }
 
@@ -268,9 +268,9 @@ void Client::Succeeded() {
   counters_.breaker_state.Set(static_cast<uint64_t>(breaker_.state()));
 }
 
-void Client::Failed() {
+void Client::Failed(std::string_view why) {
   const int64_t now = loop_.now_ms();
-  if (breaker_.Failure(now, net::RandomUnit())) Tell(Event::kBreakerOpened, last_failure_);
+  if (breaker_.Failure(now, net::RandomUnit())) Tell(Event::kBreakerOpened, why);
   counters_.breaker_state.Set(static_cast<uint64_t>(breaker_.state()));
   if (breaker_.state() == net::Breaker::State::kOpen && !probe_timer_.armed()) {
     loop_.SetTimer(probe_timer_, std::max<int64_t>(1, breaker_.probe_at_ms() - now));
@@ -284,7 +284,7 @@ void Client::Probe() {
   // The outcome reaches the breaker through OnOutcome() or OnDeadline().
   if (!Submit({"PING"}, MakeCall([](const auto&) {}),
               options_.connect_timeout_ms)) {
-    Failed();
+    Failed("the probe could not be sent");
   }
 }
 

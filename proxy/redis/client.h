@@ -119,7 +119,7 @@ class Client {
   void ConnectFailed(const std::string& reason);
   void OnOutcome(const CallState& call, const Reply* reply);
   void OnDeadline(CallState& call);
-  void Failed();
+  void Failed(std::string_view why);
   void Succeeded();
   void Probe();
   void ReadClock();
