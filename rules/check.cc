@@ -106,7 +106,8 @@ void CheckDoors(const Config& config, Diagnostics* to) {
                    "anyone on the way may answer in the upstream's place; write ca: FILE instead"});
   }
   for (const RateLimitPolicy& policy : config.rate_limits) {
-    if (policy.identify.by != Identify::By::kHeader || config.log.access == AccessLog::kOff) continue;
+    if (policy.identify.by != Identify::By::kHeader || config.log.access == AccessLog::kOff)
+      continue;
     const auto& redact = config.log.redact;
     if (std::any_of(redact.begin(), redact.end(), [&](const std::string& name) {
           return cache::EqualsIgnoreCase(name, policy.identify.name);

@@ -19,14 +19,15 @@ bool IsDnsName(std::string_view text) {
   if (text.empty() || text.size() > 253 || text.front() == '.' || text.front() == '-') return false;
   char before = 0;
   for (const char c : text) {
-    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                      (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                      c == '-' || c == '_' || c == '.';
     if (!fine || (c == '.' && before == '.')) return false;
     before = c;
   }
   // "1.2.3" or "300.1.1.1" is a mistyped address, not a name.
   const size_t last_dot = text.rfind('.');
-  const std::string_view last = last_dot == std::string_view::npos ? text : text.substr(last_dot + 1);
+  const std::string_view last =
+      last_dot == std::string_view::npos ? text : text.substr(last_dot + 1);
   return !std::all_of(last.begin(), last.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 

@@ -197,8 +197,7 @@ class Parser {
 
   void CheckWhole(const Cursor& root) {
     const auto written = [&](std::string_view key) {
-      return std::any_of(maps_.begin(), maps_.end(),
-                         [&](MapReader& map) { return map.Has(key); });
+      return std::any_of(maps_.begin(), maps_.end(), [&](MapReader& map) { return map.Has(key); });
     };
     if (config_.listeners.empty()) {
       root.Error(written("listeners")
@@ -218,7 +217,8 @@ class Parser {
     } else if (config_.upstreams.size() > 1) {
       root.Error(
           "\"rules\" is missing and there are several upstreams; write rules: [{name: all, match: "
-          "{}, upstream: " + config_.upstreams[0].name + "}]");
+          "{}, upstream: " +
+          config_.upstreams[0].name + "}]");
     } else if (!config_.upstreams.empty()) {
       config_.rules.push_back(ImplicitRule(config_, defaults_));
     }
@@ -286,8 +286,7 @@ std::string Diagnostic::ToString() const {
   return text + what;
 }
 
-ParseResult ParseConfig(std::string_view text, const std::string& file_name,
-                        const Loader& loader) {
+ParseResult ParseConfig(std::string_view text, const std::string& file_name, const Loader& loader) {
   return Parser(loader).Parse(text, file_name);
 }
 

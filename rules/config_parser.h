@@ -29,10 +29,10 @@ class Loader {
 // One mistake or warning.
 struct Diagnostic {
   std::string file;
-  uint32_t line = 0;  // 1-based; 0 = concerns the whole file
+  uint32_t line = 0;    // 1-based; 0 = concerns the whole file
   uint32_t column = 0;  // 1-based; 0 = the whole line
-  std::string path;  // for example "rules[2].cache.ttl"; empty at the top
-  std::string what;  // what is wrong; what to write instead
+  std::string path;     // for example "rules[2].cache.ttl"; empty at the top
+  std::string what;     // what is wrong; what to write instead
 
   // file:line:column: path: what
   std::string ToString() const;

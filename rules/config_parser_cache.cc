@@ -22,8 +22,8 @@ void OriginOr(MapReader& map, std::string_view key, std::optional<Millis>* to) {
     return;
   }
   const bool word = !text->text.empty() && text->text[0] >= 'A';
-  value->BadValue(*text, word ? "is neither origin nor a duration; write origin or 30s"
-                              : duration.error());
+  value->BadValue(
+      *text, word ? "is neither origin nor a duration; write origin or 30s" : duration.error());
 }
 
 void ParseHeuristic(const Cursor& cursor, cache::Overrides* cache) {
@@ -127,7 +127,8 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
   if (const auto normalize = map.Take("normalize")) ParseNormalize(*normalize, &cache);
   map.Word("shared", &cache.principal_in_key, {{"public_only", false}, {"per_key", true}});
   map.Word("set_cookie", &cache.store_set_cookie, {{"store", true}, {"refuse", false}});
-  map.Word("request_directives", &cache.obey_request_directives, {{"obey", true}, {"ignore", false}});
+  map.Word("request_directives", &cache.obey_request_directives,
+           {{"obey", true}, {"ignore", false}});
   if (const auto control = map.Take("client_cache_control")) {
     if (auto text = control->Text()) {
       CheckFieldValue(*control, *text);

@@ -10,14 +10,13 @@ constexpr size_t kMaxWindows = 8;
 
 bool IsWindowName(std::string_view name) {
   return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
   });
 }
 
 void ParseLimits(const Cursor& cursor, Plan* plan) {
-  if (!cursor.IsList() || cursor.node().items.empty() ||
-      cursor.node().items.size() > kMaxWindows) {
+  if (!cursor.IsList() || cursor.node().items.empty() || cursor.node().items.size() > kMaxWindows) {
     cursor.Error("is no list of 1 to 8 limits; write [{name: hour, rate: 1000/1h}]");
     return;
   }
@@ -65,8 +64,9 @@ std::optional<uint32_t> FindPlan(const std::vector<Plan>& plans, const Cursor& c
   for (const Plan& plan : plans) names.push_back(plan.name);
   const std::string_view near = Nearest(name, names);
   cursor.Error("\"" + name + "\" is not a plan; " +
-               (near.empty() ? names.empty() ? std::string("add it to plans") : "write " + OneOf(names)
-                             : "did you mean " + std::string(near) + "?"));
+               (near.empty()
+                    ? names.empty() ? std::string("add it to plans") : "write " + OneOf(names)
+                    : "did you mean " + std::string(near) + "?"));
   return std::nullopt;
 }
 
@@ -77,8 +77,9 @@ void ParseKeyEntries(const std::vector<std::pair<std::string, Cursor>>& entries,
     const auto digest = ParseDigest(key);
     if (!digest) {
       // Not quoted: it may be the key itself.
-      value.Error("is not under the SHA-256 of a key; write 64 hex digits "
-                          "(printf %s KEY | sha256sum)");
+      value.Error(
+          "is not under the SHA-256 of a key; write 64 hex digits "
+          "(printf %s KEY | sha256sum)");
       continue;
     }
     ApiKey entry;
@@ -196,9 +197,8 @@ void ParseCost(const Cursor& cursor, RateLimitPolicy* policy) {
 }
 
 void ParseHeaders(const Cursor& cursor, RateLimitPolicy* policy) {
-  const auto names = cursor.IsList() && cursor.node().items.empty()
-                         ? std::vector<std::string>()
-                         : cursor.Texts();
+  const auto names =
+      cursor.IsList() && cursor.node().items.empty() ? std::vector<std::string>() : cursor.Texts();
   if (!names) return;
   policy->ietf_headers = policy->legacy_headers = false;
   for (const std::string& name : *names) {
@@ -289,7 +289,8 @@ void ParseRateLimit(const Cursor& cursor, Config* config) {
             {"open", StoreDown::kOpen},
             {"closed", StoreDown::kClosed}});
   if (const auto headers = map.Take("headers")) ParseHeaders(*headers, &policy);
-  map.Word("mode", &policy.mode, {{"enforce", LimitMode::kEnforce}, {"shadow", LimitMode::kShadow}});
+  map.Word("mode", &policy.mode,
+           {{"enforce", LimitMode::kEnforce}, {"shadow", LimitMode::kShadow}});
   map.Finish();
   config->rate_limits.push_back(std::move(policy));
 }

@@ -86,7 +86,8 @@ void ParseListener(const Cursor& cursor, Config* config) {
       if (prefix) {
         listener.trusted_proxies.push_back(*prefix);
       } else {
-        proxies->Error("\"" + text + "\" is not a network; write 10.0.0.0/8, fd00::/8 or an address");
+        proxies->Error("\"" + text +
+                       "\" is not a network; write 10.0.0.0/8, fd00::/8 or an address");
       }
     }
   }

@@ -81,11 +81,10 @@ void ParseConditions(MapReader& map, std::string_view key, bool tokens,
 
 bool IsFramingField(std::string_view name) {
   static constexpr std::string_view kNames[] = {
-      "Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Connection",
-      "TE", "Trailer", "Transfer-Encoding", "Upgrade"};
-  return std::any_of(std::begin(kNames), std::end(kNames), [&](std::string_view own) {
-    return cache::EqualsIgnoreCase(own, name);
-  });
+      "Connection", "Content-Length",    "Expect", "Host", "Keep-Alive", "Proxy-Connection", "TE",
+      "Trailer",    "Transfer-Encoding", "Upgrade"};
+  return std::any_of(std::begin(kNames), std::end(kNames),
+                     [&](std::string_view own) { return cache::EqualsIgnoreCase(own, name); });
 }
 
 void ParseHeaderEdits(const Cursor& cursor, HeaderEdits* edits) {
@@ -154,11 +153,11 @@ void ParseRewrite(const Cursor& cursor, const MatchSpec& match, std::string* rew
 }  // namespace
 
 bool CheckName(const Cursor& cursor, const std::string& name) {
-  const bool good = !name.empty() && name.size() <= 64 &&
-                    std::all_of(name.begin(), name.end(), [](char c) {
-                      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                             (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
-                    });
+  const bool good =
+      !name.empty() && name.size() <= 64 && std::all_of(name.begin(), name.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_' || c == '-' || c == '.';
+      });
   if (!good) cursor.Error("\"" + name + "\" is not a name; write 1 to 64 of A-Z a-z 0-9 . _ -");
   return good;
 }
@@ -220,9 +219,8 @@ void ParseRule(const Cursor& cursor, const RuleDefaults& defaults, Config* confi
   if (const auto upstream = map.Take("upstream")) {
     if (auto text = upstream->Text()) {
       rule.upstream = std::move(*text);
-      const auto found = std::find_if(upstreams.begin(), upstreams.end(), [&](const Upstream& u) {
-        return u.name == rule.upstream;
-      });
+      const auto found = std::find_if(upstreams.begin(), upstreams.end(),
+                                      [&](const Upstream& u) { return u.name == rule.upstream; });
       if (found != upstreams.end()) {
         rule.upstream_index = static_cast<uint32_t>(found - upstreams.begin());
       } else {

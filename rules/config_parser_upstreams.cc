@@ -117,7 +117,8 @@ void ParseStores(const Cursor& cursor, Config* config) {
     if (const auto size = settings.Take("size")) {
       const auto text = size->Scalar("auto or a size such as 64MiB");
       const auto bytes = text && text->text != "auto" ? size->Size() : std::nullopt;
-      if (bytes && *bytes < (1 << 20)) size->Error("is smaller than 1MiB; write auto or 1MiB or more");
+      if (bytes && *bytes < (1 << 20))
+        size->Error("is smaller than 1MiB; write auto or 1MiB or more");
       if (bytes) config->l1.size = *bytes;
     }
     settings.Size("max_object", &config->l1.max_object, 1);

@@ -196,7 +196,8 @@ void WriteCache(const Rule& rule, Writer& out) {
                {"headers", List(rule.key.headers)},
                {"cookies", List(rule.key.cookies)}}));
   std::vector<std::pair<std::string, std::string>> normalize;
-  for (const auto& [name, values] : cache.normalize) normalize.emplace_back(Quote(name), List(values));
+  for (const auto& [name, values] : cache.normalize)
+    normalize.emplace_back(Quote(name), List(values));
   out.Key(3, "normalize", Map(normalize));
   out.Key(3, "shared", cache.principal_in_key ? "per_key" : "public_only");
   out.Key(3, "set_cookie", cache.store_set_cookie ? "store" : "refuse");
@@ -241,11 +242,11 @@ void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
   static constexpr const char* kWays[] = {"header", "query", "cookie", "client_ip"};
   static constexpr const char* kMissing[] = {"401", "by_ip", "skip"};
   const auto by = static_cast<size_t>(policy.identify.by);
-  out.Key(2, "identify",
-          Map({{kWays[by], policy.identify.by == Identify::By::kClientIp
-                               ? "true"
-                               : Quote(policy.identify.name)},
-               {"missing", kMissing[static_cast<size_t>(policy.identify.missing)]}}));
+  out.Key(
+      2, "identify",
+      Map({{kWays[by],
+            policy.identify.by == Identify::By::kClientIp ? "true" : Quote(policy.identify.name)},
+           {"missing", kMissing[static_cast<size_t>(policy.identify.missing)]}}));
   if (policy.plans.size() == 1 && policy.plans[0].name.empty()) {
     out.Key(2, "limits", LimitsText(policy.plans[0]));
   } else {
@@ -266,8 +267,8 @@ void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
   } else {
     out.Line(2, "cost:");
     for (const CostRule& cost : policy.costs) {
-      out.Line(3, "- " + Map({{"match", MatchText(cost.match)},
-                              {"units", std::to_string(cost.units)}}));
+      out.Line(
+          3, "- " + Map({{"match", MatchText(cost.match)}, {"units", std::to_string(cost.units)}}));
     }
   }
   static constexpr const char* kDown[] = {"local_share", "open", "closed"};

@@ -136,8 +136,7 @@ std::expected<void, std::string> Glob::Tokenize(Kind kind) {
 }
 
 std::string Glob::ToRegex() const {
-  const std::string one =
-      separator_ == 0 ? "(?s:.)" : std::string("[^") + separator_ + "]";
+  const std::string one = separator_ == 0 ? "(?s:.)" : std::string("[^") + separator_ + "]";
   std::string regex;
   for (const Token& token : tokens_) {
     std::string part;
@@ -145,8 +144,12 @@ std::string Glob::ToRegex() const {
       case Op::kLiteral:
         regex += re2::RE2::QuoteMeta(token.text);
         continue;
-      case Op::kStar: part = one + (token.one_or_more ? "+?" : "*?"); break;
-      case Op::kRest: part = token.one_or_more ? "(?s:.)+?" : "(?s:.)*?"; break;
+      case Op::kStar:
+        part = one + (token.one_or_more ? "+?" : "*?");
+        break;
+      case Op::kRest:
+        part = token.one_or_more ? "(?s:.)+?" : "(?s:.)*?";
+        break;
       case Op::kRestOfPath:
         regex += token.capture >= 0 ? "(?:/((?s:.)*?))?" : "(?:/(?s:.)*?)?";
         continue;
@@ -163,8 +166,7 @@ std::expected<void, std::string> Glob::CompileRegex(const std::string& expressio
   options.set_max_mem(1 << 20);
   auto regex = std::make_unique<re2::RE2>(expression, options);
   if (!regex->ok()) {
-    return std::unexpected("is not a regular expression: " + regex->error() +
-                           "; write RE2 syntax");
+    return std::unexpected("is not a regular expression: " + regex->error() + "; write RE2 syntax");
   }
   if (captures) {
     for (const auto& [number, name] : regex->CapturingGroupNames()) {
@@ -196,10 +198,9 @@ bool Glob::MatchRegex(std::string_view text, Spans* spans) const {
   }
   for (size_t i = 0; i < names_.size(); ++i) {
     const re2::StringPiece& group = groups[i + 1];
-    (*spans)[i] = group.data() == nullptr
-                      ? Span{0, 0}
-                      : Span{static_cast<uint32_t>(group.data() - text.data()),
-                             static_cast<uint32_t>(group.size())};
+    (*spans)[i] = group.data() == nullptr ? Span{0, 0}
+                                          : Span{static_cast<uint32_t>(group.data() - text.data()),
+                                                 static_cast<uint32_t>(group.size())};
   }
   return true;
 }
@@ -277,7 +278,8 @@ bool Glob::Covers(const Glob& other) const {
   // Everything below a literal folder.
   if (suffix_only_) {
     return (other.suffix_only_ && other.suffix_.ends_with(suffix_)) ||
-           (other.tokens_.back().op == Op::kLiteral && other.tokens_.back().text.ends_with(suffix_));
+           (other.tokens_.back().op == Op::kLiteral &&
+            other.tokens_.back().text.ends_with(suffix_));
   }
   if (tokens_.size() == 1 && tokens_[0].op == Op::kRestOfPath) {
     return other.tokens_[0].op != Op::kRest;  // "**" also matches "*", which is no path

@@ -26,8 +26,7 @@ Found FindValue(const Identify& identify, const cache::RequestHead& request) {
       const cache::FieldId id = cache::FindFieldId(identify.name);
       for (const auto field : request.fields) {
         if (field.id != id) continue;
-        if (id == cache::FieldId::kOther &&
-            !cache::EqualsIgnoreCase(field.name, identify.name)) {
+        if (id == cache::FieldId::kOther && !cache::EqualsIgnoreCase(field.name, identify.name)) {
           continue;
         }
         if (!found.Add(field.value)) break;
@@ -70,10 +69,9 @@ Identity FindIdentity(const RateLimitPolicy& policy, const cache::RequestHead& r
                       const IpAddress& client, Sha256 sha256) {
   Identity identity;
   identity.outcome = Identity::Outcome::kUnauthorized;
-  const Plan* default_plan =
-      policy.default_plan && *policy.default_plan < policy.plans.size()
-          ? &policy.plans[*policy.default_plan]
-          : nullptr;
+  const Plan* default_plan = policy.default_plan && *policy.default_plan < policy.plans.size()
+                                 ? &policy.plans[*policy.default_plan]
+                                 : nullptr;
   // The kind stands in the hashed text, so that a key that looks like an owner or an address is
   // still another identity.
   std::string text = policy.name;

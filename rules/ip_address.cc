@@ -165,8 +165,8 @@ std::optional<IpPrefix> ParseIpPrefix(std::string_view text) {
   if (slash != std::string_view::npos) {
     const std::string_view digits = text.substr(slash + 1);
     const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
-    if (digits.empty() || parsed.ec != std::errc() ||
-        parsed.ptr != digits.data() + digits.size() || bits > most) {
+    if (digits.empty() || parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() ||
+        bits > most) {
       return std::nullopt;
     }
   }

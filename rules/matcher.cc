@@ -69,8 +69,8 @@ std::expected<Matcher, std::string> Matcher::Compile(const MatchSpec& spec) {
     if (!glob) return std::unexpected("host \"" + host + "\" " + glob.error());
     const bool regex = host.starts_with("regex:");
     const size_t colon = host.rfind(':');
-    const bool with_port = !regex && colon != std::string::npos &&
-                           host.find(']', colon) == std::string::npos;
+    const bool with_port =
+        !regex && colon != std::string::npos && host.find(']', colon) == std::string::npos;
     matcher.hosts_.push_back({std::move(*glob), with_port});
   }
   for (const std::string& path : spec.paths) {
@@ -139,9 +139,8 @@ bool Matcher::QueryMatches(const Condition& condition, const cache::RequestHead&
 }
 
 bool Matcher::CookieMatches(const Condition& condition, const cache::RequestHead& request) {
-  return ForEachCookieValue(request, condition.name, [&](std::string_view value) {
-    return !condition.Accepts(value);
-  });
+  return ForEachCookieValue(request, condition.name,
+                            [&](std::string_view value) { return !condition.Accepts(value); });
 }
 
 bool Matcher::Matches(const RequestView& view, Glob::Spans* spans, const Glob** path) const {
@@ -217,8 +216,7 @@ bool Matcher::Covers(const Matcher& other) const {
   if (!method_texts_.empty()) {
     if (other.method_texts_.empty() || (other.methods_ & ~methods_) != 0) return false;
     for (const std::string& method : other.other_methods_) {
-      if (std::find(other_methods_.begin(), other_methods_.end(), method) ==
-          other_methods_.end()) {
+      if (std::find(other_methods_.begin(), other_methods_.end(), method) == other_methods_.end()) {
         return false;
       }
     }
@@ -247,8 +245,8 @@ bool Matcher::Covers(const Matcher& other) const {
                           bool ignore_case) {
     return std::all_of(mine.begin(), mine.end(), [&](const Condition& want) {
       return std::any_of(theirs.begin(), theirs.end(), [&](const Condition& have) {
-        const bool same = ignore_case ? cache::EqualsIgnoreCase(want.name, have.name)
-                                      : want.name == have.name;
+        const bool same =
+            ignore_case ? cache::EqualsIgnoreCase(want.name, have.name) : want.name == have.name;
         if (!same) return false;
         if (want.values.empty()) return true;
         return !have.values.empty() &&

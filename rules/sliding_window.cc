@@ -18,8 +18,7 @@ int64_t RoundUp(int64_t value, int64_t step) { return -FloorDiv(-value, step) * 
 void WindowLog::Prune(int64_t now, const WindowSpec& spec, int64_t lease) {
   while (!entries_.empty() && entries_.front().time <= now - spec.window) entries_.pop_front();
   // The clock went back by more than a window: what is left would count for too long.
-  if (!entries_.empty() &&
-      entries_.back().time > now + spec.window + lease + spec.resolution) {
+  if (!entries_.empty() && entries_.back().time > now + spec.window + lease + spec.resolution) {
     entries_.clear();
   }
 }
@@ -57,9 +56,9 @@ WindowState WindowLog::StateOf(const WindowSpec& spec, const Charge& charge, int
     state.wait = -1;
   } else if (granted < charge.count && need > 0) {
     const int64_t base = entries_.front().total - entries_.front().cost;
-    const auto leaves = std::partition_point(
-        entries_.begin(), entries_.end(),
-        [&](const Entry& entry) { return entry.total - base < need; });
+    const auto leaves =
+        std::partition_point(entries_.begin(), entries_.end(),
+                             [&](const Entry& entry) { return entry.total - base < need; });
     state.wait = (leaves == entries_.end() ? entries_.back() : *leaves).time + spec.window - now;
   }
   return state;

@@ -73,7 +73,8 @@ int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> spec
                      const Charge& charge, int64_t now, std::span<WindowState> states);
 
 // The logs of many identities, bounded: the least recently used identity is forgotten when
-// `max_identities` is passed, or once nothing of it counts any more. Not thread-safe; one table per shard of the identity.
+// `max_identities` is passed, or once nothing of it counts any more. Not thread-safe; one table per
+// shard of the identity.
 class LimitTable {
  public:
   static constexpr size_t kMaxWindows = 8;

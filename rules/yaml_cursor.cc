@@ -1,6 +1,7 @@
 #include "rules/yaml_cursor.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 namespace satchel::rules {
@@ -19,10 +20,14 @@ std::string Quoted(std::string_view text) {
 
 const char* KindText(YamlNode::Kind kind) {
   switch (kind) {
-    case YamlNode::Kind::kNull: return "nothing";
-    case YamlNode::Kind::kScalar: return "a value";
-    case YamlNode::Kind::kList: return "a list";
-    case YamlNode::Kind::kMap: return "a map";
+    case YamlNode::Kind::kNull:
+      return "nothing";
+    case YamlNode::Kind::kScalar:
+      return "a value";
+    case YamlNode::Kind::kList:
+      return "a list";
+    case YamlNode::Kind::kMap:
+      return "a map";
   }
   return "";
 }
@@ -277,12 +282,13 @@ std::optional<std::string> Cursor::Path() const {
 MapReader::MapReader(const Cursor& cursor, std::string_view what, bool show_keys)
     : cursor_(cursor), show_keys_(show_keys) {
   if (!cursor.IsMap()) {
-    cursor.Error("is " + std::string(KindText(cursor.node().kind)) + ", not " +
-                 std::string(what) + "; write a map");
+    cursor.Error("is " + std::string(KindText(cursor.node().kind)) + ", not " + std::string(what) +
+                 "; write a map");
     return;
   }
   ok_ = true;
   const auto& items = cursor.node().items;
+  std::unordered_map<std::string_view, uint32_t> lines;  // of keys already seen
   for (size_t i = 0; i + 1 < items.size(); i += 2) {
     const YamlNode* key = items[i].get();
     if (key->kind != YamlNode::Kind::kScalar) {
@@ -290,12 +296,10 @@ MapReader::MapReader(const Cursor& cursor, std::string_view what, bool show_keys
           .Error("a key is " + std::string(KindText(key->kind)) + "; write a plain word");
       continue;
     }
-    const auto first = std::find_if(pairs_.begin(), pairs_.end(), [&](const Pair& pair) {
-      return pair.key->text == key->text;
-    });
-    if (first != pairs_.end()) {
+    const auto [first, is_new] = lines.emplace(key->text, key->line);
+    if (!is_new) {
       cursor.Child(key, Shown(key->text))
-          .Error("stands twice, first in line " + std::to_string(first->key->line) +
+          .Error("stands twice, first in line " + std::to_string(first->second) +
                  "; keep one of them");
       continue;
     }
@@ -405,8 +409,8 @@ std::optional<size_t> MapReader::WordOf(const Cursor& value,
   }
   const std::string_view near = Nearest(text->text, names);
   value.BadValue(*text, near.empty() ? "is none of the choices; write " + OneOf(names)
-                                     : "is unknown; did you mean " + std::string(near) +
-                                           "? (" + OneOf(names) + ")");
+                                     : "is unknown; did you mean " + std::string(near) + "? (" +
+                                           OneOf(names) + ")");
   return std::nullopt;
 }
 

@@ -112,9 +112,8 @@ class MapReader {
             std::initializer_list<std::pair<std::string_view, T>> words) {
     const auto value = Take(key);
     if (!value) return false;
-    const auto index = WordIndex(*value, words.size(), [&](size_t i) {
-      return (words.begin() + i)->first;
-    });
+    const auto index =
+        WordIndex(*value, words.size(), [&](size_t i) { return (words.begin() + i)->first; });
     if (index) *to = (words.begin() + *index)->second;
     return index.has_value();
   }

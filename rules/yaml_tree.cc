@@ -1,6 +1,7 @@
 #include "rules/yaml_tree.h"
 
 #include <yaml-cpp/anchor.h>
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/parser.h>
@@ -162,12 +163,15 @@ std::expected<std::shared_ptr<const YamlNode>, YamlMistake> ParseYaml(std::strin
                                          "a second document begins; write one document per file"});
     }
     return root;
+  } catch (const YAML::DeepRecursion& error) {
+    return std::unexpected(YamlMistake{static_cast<uint32_t>(error.mark.line + 1),
+                                       static_cast<uint32_t>(error.mark.column + 1),
+                                       "nested deeper than 32 levels; flatten it"});
   } catch (const YAML::Exception& error) {
     const bool placed = !error.mark.is_null();
-    return std::unexpected(
-        YamlMistake{placed ? static_cast<uint32_t>(error.mark.line + 1) : 0,
-                    placed ? static_cast<uint32_t>(error.mark.column + 1) : 0,
-                    "not YAML: " + error.msg});
+    return std::unexpected(YamlMistake{placed ? static_cast<uint32_t>(error.mark.line + 1) : 0,
+                                       placed ? static_cast<uint32_t>(error.mark.column + 1) : 0,
+                                       "not YAML: " + error.msg});
   } catch (const std::exception& error) {
     return std::unexpected(YamlMistake{0, 0, std::string("not YAML: ") + error.what()});
   }

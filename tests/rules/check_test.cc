@@ -9,7 +9,8 @@ namespace {
 
 std::string WarningsOf(std::string_view text) {
   const ParseResult result = ParseConfig(text, "rules.yaml", FakeLoader());
-  EXPECT_TRUE(result.config.has_value()) << (result.errors.empty() ? "" : result.errors[0].ToString());
+  EXPECT_TRUE(result.config.has_value())
+      << (result.errors.empty() ? "" : result.errors[0].ToString());
   std::string lines;
   for (const Diagnostic& warning : result.warnings) lines += warning.ToString() + "\n";
   return lines;
@@ -39,7 +40,8 @@ TEST(CheckTest, RulesThatCanNeverMatchAreNamedWithTheRuleThatShadowsThem) {
       "such request first; move it up or remove it\n"
       "rules.yaml:9: rules[4].match: rule e: can never match, because rule d in line 8 takes every "
       "such request first; move it up or remove it\n"
-      "rules.yaml:12: rules[7].match: rule h: can never match, because rule g in line 11 takes every "
+      "rules.yaml:12: rules[7].match: rule h: can never match, because rule g in line 11 takes "
+      "every "
       "such request first; move it up or remove it\n");
 }
 
@@ -70,22 +72,24 @@ TEST(CheckTest, UnusedUpstreamsAndPlansAreNamed) {
 
 TEST(CheckTest, SettingsThatCanNeverActAreNamed) {
   EXPECT_EQ(
-      WarningsOf(Framed(
-          "stores: {l1: {size: 1MiB, max_object: 2MiB}}\n"
-          "rules:\n"
-          "  - {name: a, match: {path: /a}, cache: {swr: 5m, sie: 1m, ttl: 2d}}\n"
-          "  - {name: b, match: {path: /b}, cache: {statuses: [200], negative: {404: 1s}}}\n"
-          "  - {name: c, match: {path: /c, method: POST}, cache: {ttl: 1m}}\n"
-          "  - {name: d, match: {path: /d, method: POST}, cache: false}\n")),
+      WarningsOf(
+          Framed("stores: {l1: {size: 1MiB, max_object: 2MiB}}\n"
+                 "rules:\n"
+                 "  - {name: a, match: {path: /a}, cache: {swr: 5m, sie: 1m, ttl: 2d}}\n"
+                 "  - {name: b, match: {path: /b}, cache: {statuses: [200], negative: {404: 1s}}}\n"
+                 "  - {name: c, match: {path: /c, method: POST}, cache: {ttl: 1m}}\n"
+                 "  - {name: d, match: {path: /d, method: POST}, cache: false}\n")),
       "rules.yaml:8:55: rules[2].cache: has no effect: match.method names neither GET nor HEAD; "
       "write cache: false\n"
       "rules.yaml:6: rules[0].cache.sie: rule a: sie 1m can never act, because swr 5m serves stale "
       "answers that long anyway; write a longer sie\n"
       "rules.yaml:6: rules[0].cache.ttl: rule a: ttl 2d is cut to ttl_max 1d; write a longer "
       "ttl_max\n"
-      "rules.yaml:7: rules[1].cache.negative: rule b: 404 can never act, because statuses leaves it "
+      "rules.yaml:7: rules[1].cache.negative: rule b: 404 can never act, because statuses leaves "
+      "it "
       "out; add it there\n"
-      "rules.yaml: stores.l1.max_object: 2MiB is more than the store's size of 1MiB; write a larger "
+      "rules.yaml: stores.l1.max_object: 2MiB is more than the store's size of 1MiB; write a "
+      "larger "
       "size\n");
 }
 
@@ -100,7 +104,8 @@ TEST(CheckTest, DoorsLeftOpenAreNamed) {
       "name the networks of your own proxies\n"
       "rules.yaml:4: upstreams.a.tls.verify: anyone on the way may answer in the upstream's place; "
       "write ca: FILE instead\n"
-      "rules.yaml:5: rate_limits[0].identify: log.redact does not name X-Key, whose values identify "
+      "rules.yaml:5: rate_limits[0].identify: log.redact does not name X-Key, whose values "
+      "identify "
       "clients; add it there\n");
 }
 
@@ -199,7 +204,8 @@ TEST(EffectiveYamlTest, ParsesToTheSameConfigurationAndHidesSecrets) {
       "rules:\n"
       "  - name: r\n"
       "    upstream: y\n"
-      "    match: {host: [a, \"*.b\"], path: [\"/p/{id}\", \"/q\\\\*/{id}\"], method: [GET], header: "
+      "    match: {host: [a, \"*.b\"], path: [\"/p/{id}\", \"/q\\\\*/{id}\"], method: [GET], "
+      "header: "
       "X-A, query: {q: [\"1*\", \"$${x}\"]}, cookie: {c: \"regex:a\\\\.b\"}}\n"
       "    cache: {ttl: 90s, sie: 2h, negative: {404: 1s}, statuses: [200, 404], normalize: "
       "{Accept: [a, \"b\\\"c\"]}, client_cache_control: \"a, b\", key: {query: {deny: [\"u*\"]}}}\n"
@@ -209,7 +215,9 @@ TEST(EffectiveYamlTest, ParsesToTheSameConfigurationAndHidesSecrets) {
       "  - {name: s, upstream: x, cache: false}\n"
       "plans: {free: {limits: [{rate: 1/1s}]}}\n"
       "rate_limits:\n"
-      "  - {name: l, identify: {header: K, missing: skip}, keys: {" + digest + ": free}, "
+      "  - {name: l, identify: {header: K, missing: skip}, keys: {" +
+      digest +
+      ": free}, "
       "cost: [{match: {path: /e}, units: 3}], headers: [legacy], mode: shadow, count: origin}\n"
       "  - {name: m, identify: client_ip, limits: [{name: w, rate: 5/90s}], store_down: open}\n"
       "admin: {address: \":1\", token: hunter2}\n"

@@ -66,19 +66,20 @@ TEST(ListenerTest, NamesAndAddressesAreUsedOnce) {
 }
 
 TEST(ListenerTest, BadValuesSayWhatToWrite) {
-  EXPECT_EQ(ErrorsOf("version: 1\n"
-                     "listeners: [{name: web, address: \"localhost:80\", trusted_proxies: [10/8], "
-                     "max_header: 10B, tls: {min_version: 1.1}}]\n"
-                     "upstreams: {app: {servers: \"app:80\"}}\n"),
-            "rules.yaml:2:34: listeners[0].address: \"localhost:80\" is not an address to listen "
-            "on; write 0.0.0.0:8080, [::]:8080, :8080 or unix:/path\n"
-            "rules.yaml:2:67: listeners[0].trusted_proxies: \"10/8\" is not a network; write "
-            "10.0.0.0/8, fd00::/8 or an address\n"
-            "rules.yaml:2:87: listeners[0].max_header: is smaller than 1KiB; write 1KiB or more\n"
-            "rules.yaml:2:97: listeners[0].tls: \"certificates\" is missing; write [{cert: tls.crt, "
-            "key: tls.key}]\n"
-            "rules.yaml:2:111: listeners[0].tls.min_version: \"1.1\" is unknown; did you mean 1.2? "
-            "(1.2 or 1.3)\n");
+  EXPECT_EQ(
+      ErrorsOf("version: 1\n"
+               "listeners: [{name: web, address: \"localhost:80\", trusted_proxies: [10/8], "
+               "max_header: 10B, tls: {min_version: 1.1}}]\n"
+               "upstreams: {app: {servers: \"app:80\"}}\n"),
+      "rules.yaml:2:34: listeners[0].address: \"localhost:80\" is not an address to listen "
+      "on; write 0.0.0.0:8080, [::]:8080, :8080 or unix:/path\n"
+      "rules.yaml:2:67: listeners[0].trusted_proxies: \"10/8\" is not a network; write "
+      "10.0.0.0/8, fd00::/8 or an address\n"
+      "rules.yaml:2:87: listeners[0].max_header: is smaller than 1KiB; write 1KiB or more\n"
+      "rules.yaml:2:97: listeners[0].tls: \"certificates\" is missing; write [{cert: tls.crt, "
+      "key: tls.key}]\n"
+      "rules.yaml:2:111: listeners[0].tls.min_version: \"1.1\" is unknown; did you mean 1.2? "
+      "(1.2 or 1.3)\n");
 }
 
 TEST(UpstreamTest, EveryKeyIsRead) {
@@ -87,7 +88,8 @@ TEST(UpstreamTest, EveryKeyIsRead) {
       "listeners: [{name: web, address: \":8080\"}]\n"
       "upstreams:\n"
       "  a:\n"
-      "    servers: [\"dns:search.default.svc:8080\", \"[::1]:80\", \"unix:/run/app.sock\", \"h:1\"]\n"
+      "    servers: [\"dns:search.default.svc:8080\", \"[::1]:80\", \"unix:/run/app.sock\", "
+      "\"h:1\"]\n"
       "    balance: round_robin\n"
       "    keepalive: 8\n"
       "    retries: {attempts: 2}\n"
@@ -126,16 +128,16 @@ TEST(UpstreamTest, AServerWithoutAPortIsRefused) {
 }
 
 TEST(StoresTest, EveryKeyIsRead) {
-  const Config config = MustParse(Framed(
-      "stores:\n"
-      "  l1: {size: 64MiB, max_object: 1MiB}\n"
-      "  l2:\n"
-      "    redis: \"redis://u%40x:p%3aq@[::1]:6380/3\"\n"
-      "    prefix: shop\n"
-      "    deadline: 50ms\n"
-      "    max_object: 2MiB\n"
-      "    breaker: {failures: 7, open_for: 3s}\n"
-      "    compress: {min: 1KiB}\n"));
+  const Config config =
+      MustParse(Framed("stores:\n"
+                       "  l1: {size: 64MiB, max_object: 1MiB}\n"
+                       "  l2:\n"
+                       "    redis: \"redis://u%40x:p%3aq@[::1]:6380/3\"\n"
+                       "    prefix: shop\n"
+                       "    deadline: 50ms\n"
+                       "    max_object: 2MiB\n"
+                       "    breaker: {failures: 7, open_for: 3s}\n"
+                       "    compress: {min: 1KiB}\n"));
   EXPECT_EQ(config.l1.size, 64U << 20);
   EXPECT_EQ(config.l1.max_object, 1U << 20);
   ASSERT_TRUE(config.l2.has_value());
@@ -230,14 +232,14 @@ TEST(RuleTest, TheCacheBlockIsRead) {
 }
 
 TEST(RuleTest, EveryRuleStartsFromTheDefaultsAndChangesOnlyWhatItNames) {
-  const Config config = MustParse(Framed(
-      "defaults:\n"
-      "  cache: {ttl: 1m, sie: 10m, negative: {404: 10s}, key: {headers: [X-Tenant]}}\n"
-      "  timeouts: {first_byte: 3s}\n"
-      "rules:\n"
-      "  - {name: a, cache: {ttl: origin, key: {cookies: [sid]}}, timeouts: {idle: 1s}}\n"
-      "  - {name: b, cache: false}\n"
-      "  - {name: c}\n"));
+  const Config config = MustParse(
+      Framed("defaults:\n"
+             "  cache: {ttl: 1m, sie: 10m, negative: {404: 10s}, key: {headers: [X-Tenant]}}\n"
+             "  timeouts: {first_byte: 3s}\n"
+             "rules:\n"
+             "  - {name: a, cache: {ttl: origin, key: {cookies: [sid]}}, timeouts: {idle: 1s}}\n"
+             "  - {name: b, cache: false}\n"
+             "  - {name: c}\n"));
   EXPECT_EQ(config.rules[0].cache.ttl, std::nullopt);
   EXPECT_EQ(config.rules[0].cache.stale_if_error, minutes(10));
   EXPECT_EQ(config.rules[0].key.headers.size(), 1U);
@@ -255,7 +257,8 @@ TEST(RuleTest, MatchConditionsTakeNamesListsAndMaps) {
       "  - {name: a, match: {header: X-Debug, cookie: [sid, csrf]}}\n"
       "  - {name: b, match: {header: {Content-Type: \"application/*\"}, query: {v: [1, 2]}}}\n"));
   EXPECT_EQ(config.rules[0].match.headers, (std::vector<FieldCondition>{{"X-Debug", {}}}));
-  EXPECT_EQ(config.rules[0].match.cookies, (std::vector<FieldCondition>{{"sid", {}}, {"csrf", {}}}));
+  EXPECT_EQ(config.rules[0].match.cookies,
+            (std::vector<FieldCondition>{{"sid", {}}, {"csrf", {}}}));
   EXPECT_EQ(config.rules[1].match.headers,
             (std::vector<FieldCondition>{{"Content-Type", {"application/*"}}}));
   EXPECT_EQ(config.rules[1].match.queries, (std::vector<FieldCondition>{{"v", {"1", "2"}}}));
@@ -276,7 +279,8 @@ TEST(RuleTest, MistakesInARuleSayWhatToWrite) {
       "(; write RE2 syntax\n"
       "rules.yaml:6:45: rules[0].match.method: \"get\" is not a method: letter case counts; write "
       "GET\n"
-      "rules.yaml:6:66: rules[0].match.header.X Y: \"X Y\" is not a name; write letters, digits and "
+      "rules.yaml:6:66: rules[0].match.header.X Y: \"X Y\" is not a name; write letters, digits "
+      "and "
       "hyphens only\n"
       "rules.yaml:7:12: rules[0].cache: ttl_min 2d is longer than ttl_max 1d; write a shorter "
       "ttl_min or a longer ttl_max\n"
@@ -294,9 +298,10 @@ TEST(RuleTest, MistakesInARuleSayWhatToWrite) {
 }
 
 TEST(RuleTest, ARewriteUsesOnlyWhatThePathCaptures) {
-  EXPECT_EQ(ErrorsOf(Framed("rules: [{name: a, match: {path: \"/x/{id}\"}, rewrite: \"/y/{ip}\"}]\n")),
-            "rules.yaml:4:54: rules[0].rewrite: {ip} is not captured by every match.path; write "
-            "{ip} there too\n");
+  EXPECT_EQ(
+      ErrorsOf(Framed("rules: [{name: a, match: {path: \"/x/{id}\"}, rewrite: \"/y/{ip}\"}]\n")),
+      "rules.yaml:4:54: rules[0].rewrite: {ip} is not captured by every match.path; write "
+      "{ip} there too\n");
 }
 
 TEST(RuleTest, PrivateAnswersNeedAPrincipalInTheKey) {

@@ -63,35 +63,36 @@ TEST(ConfigParserTest, TheFilelessFormNamesTheOption) {
 }
 
 TEST(ConfigParserTest, AllMistakesComeAtOnceInTheOrderOfTheFile) {
-  EXPECT_EQ(ErrorsOf("version: 1\n"
-                     "wokers: 3\n"
-                     "listeners:\n"
-                     "  - name: web\n"
-                     "    address: 8080\n"
-                     "    keepalive: 75\n"
-                     "    keepalive: 75s\n"
-                     "upstreams:\n"
-                     "  app: {servers: [\"127.0.0.1:3000\"], balance: round-robin}\n"
-                     "rules:\n"
-                     "  - name: all\n"
-                     "    match: {}\n"
-                     "    upstream: ap\n"
-                     "    cache: {ttl: 5, swr: on, coalesce: yes}\n"),
-            "rules.yaml:2:1: wokers: unknown key; did you mean \"workers\"?\n"
-            "rules.yaml:5:14: listeners[0].address: \"8080\" is not an address to listen on; "
-            "write 0.0.0.0:8080, [::]:8080, :8080 or unix:/path\n"
-            "rules.yaml:6:16: listeners[0].keepalive: \"75\" has no unit; write ms, s, m, h or d "
-            "behind it, as in 75s\n"
-            "rules.yaml:7:5: listeners[0].keepalive: stands twice, first in line 6; keep one of "
-            "them\n"
-            "rules.yaml:9:47: upstreams.app.balance: \"round-robin\" is unknown; did you mean "
-            "round_robin? (least_requests or round_robin)\n"
-            "rules.yaml:13:15: rules[0].upstream: \"ap\" is not an upstream; did you mean app?\n"
-            "rules.yaml:14:18: rules[0].cache.ttl: \"5\" has no unit; write ms, s, m, h or d behind "
-            "it, as in 5s\n"
-            "rules.yaml:14:26: rules[0].cache.swr: \"on\" is neither origin nor a duration; write "
-            "origin or 30s\n"
-            "rules.yaml:14:40: rules[0].cache.coalesce: \"yes\" is not a boolean; write true\n");
+  EXPECT_EQ(
+      ErrorsOf("version: 1\n"
+               "wokers: 3\n"
+               "listeners:\n"
+               "  - name: web\n"
+               "    address: 8080\n"
+               "    keepalive: 75\n"
+               "    keepalive: 75s\n"
+               "upstreams:\n"
+               "  app: {servers: [\"127.0.0.1:3000\"], balance: round-robin}\n"
+               "rules:\n"
+               "  - name: all\n"
+               "    match: {}\n"
+               "    upstream: ap\n"
+               "    cache: {ttl: 5, swr: on, coalesce: yes}\n"),
+      "rules.yaml:2:1: wokers: unknown key; did you mean \"workers\"?\n"
+      "rules.yaml:5:14: listeners[0].address: \"8080\" is not an address to listen on; "
+      "write 0.0.0.0:8080, [::]:8080, :8080 or unix:/path\n"
+      "rules.yaml:6:16: listeners[0].keepalive: \"75\" has no unit; write ms, s, m, h or d "
+      "behind it, as in 75s\n"
+      "rules.yaml:7:5: listeners[0].keepalive: stands twice, first in line 6; keep one of "
+      "them\n"
+      "rules.yaml:9:47: upstreams.app.balance: \"round-robin\" is unknown; did you mean "
+      "round_robin? (least_requests or round_robin)\n"
+      "rules.yaml:13:15: rules[0].upstream: \"ap\" is not an upstream; did you mean app?\n"
+      "rules.yaml:14:18: rules[0].cache.ttl: \"5\" has no unit; write ms, s, m, h or d behind "
+      "it, as in 5s\n"
+      "rules.yaml:14:26: rules[0].cache.swr: \"on\" is neither origin nor a duration; write "
+      "origin or 30s\n"
+      "rules.yaml:14:40: rules[0].cache.coalesce: \"yes\" is not a boolean; write true\n");
 }
 
 TEST(ConfigParserTest, WhatIsMissingIsNamedWithAnExample) {
@@ -123,8 +124,8 @@ TEST(ConfigParserTest, AKeyWithoutAValueIsAMistake) {
 
 TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
   for (const char* text :
-       {"alerts: {hit_rate_below: 70%}\n", "warmup: []\n", "purge: {channel: x}\n",
-        "tests: []\n", "rules: [{name: a, on_success: {refresh: true}}]\n",
+       {"alerts: {hit_rate_below: 70%}\n", "warmup: []\n", "purge: {channel: x}\n", "tests: []\n",
+        "rules: [{name: a, on_success: {refresh: true}}]\n",
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
         "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
@@ -157,6 +158,8 @@ TEST(ConfigParserTest, SizesDepthAndAliasesAreCapped) {
             "rules.yaml: is larger than 1MiB; split it with include\n");
   EXPECT_EQ(ErrorsOf("a: " + std::string(40, '[') + std::string(40, ']')),
             "rules.yaml:1:35: nested deeper than 32 levels; flatten it\n");
+  EXPECT_EQ(ErrorsOf(std::string(100'000, '[')),
+            "rules.yaml:1:1: nested deeper than 32 levels; flatten it\n");
   std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
   for (int i = 1; i < 9; ++i) {
     const std::string last = "*a" + std::to_string(i - 1);
@@ -171,10 +174,10 @@ TEST(ConfigParserTest, SizesDepthAndAliasesAreCapped) {
 }
 
 TEST(ConfigParserTest, AliasesAreFineWithinTheirCaps) {
-  const Config config = MustParse(Framed(
-      "rules:\n"
-      "  - {name: a, match: {path: /a}, cache: &c {ttl: 5m}}\n"
-      "  - {name: b, match: {path: /b}, cache: *c}\n"));
+  const Config config =
+      MustParse(Framed("rules:\n"
+                       "  - {name: a, match: {path: /a}, cache: &c {ttl: 5m}}\n"
+                       "  - {name: b, match: {path: /b}, cache: *c}\n"));
   EXPECT_EQ(config.rules[1].cache.ttl, minutes(5));
 }
 
@@ -231,11 +234,11 @@ TEST(SubstitutionTest, SecretsAreNeverQuoted) {
   FakeLoader loader;
   loader.files["s"] = "hunter2";
   loader.environment["S"] = "hunter2";
-  const std::string errors = ErrorsOf(
-      Framed("workers: \"${file:s}\"\n"
-             "stores: {l2: {redis: \"redis://u:hunter2@host:bad\", deadline: \"${S}\"}}\n"
-             "rules: [{name: a, cache: {coalesce: \"${S}\", shared: \"${file:s}\"}}]\n"),
-      loader);
+  const std::string errors =
+      ErrorsOf(Framed("workers: \"${file:s}\"\n"
+                      "stores: {l2: {redis: \"redis://u:hunter2@host:bad\", deadline: \"${S}\"}}\n"
+                      "rules: [{name: a, cache: {coalesce: \"${S}\", shared: \"${file:s}\"}}]\n"),
+               loader);
   EXPECT_EQ(errors.find("hunter2"), std::string::npos) << errors;
   EXPECT_EQ(errors,
             "rules.yaml:4:10: workers: the value of \"${file:s}\" is not a number of threads; "
@@ -254,10 +257,11 @@ TEST(IncludeTest, ListsAppendInNameOrderAndMapsJoin) {
   FakeLoader loader;
   loader.files["conf/rules.d/20.yaml"] = "rules: [{name: late, upstream: b}]\n";
   loader.files["conf/rules.d/10.yaml"] =
-      "upstreams: {b: {servers: \"b:80\"}}\nrules: [{name: early, upstream: b, match: {path: /e}}]\n";
-  const ParseResult result = ParseConfig(
-      Framed("include: \"rules.d/*.yaml\"\nrules: [{name: first, upstream: app, match: {path: /f}}]\n"),
-      "conf/main.yaml", loader);
+      "upstreams: {b: {servers: \"b:80\"}}\nrules: [{name: early, upstream: b, match: {path: "
+      "/e}}]\n";
+  const ParseResult result = ParseConfig(Framed("include: \"rules.d/*.yaml\"\nrules: [{name: "
+                                                "first, upstream: app, match: {path: /f}}]\n"),
+                                         "conf/main.yaml", loader);
   ASSERT_TRUE(result.config.has_value()) << result.errors[0].ToString();
   ASSERT_EQ(result.config->rules.size(), 3U);
   EXPECT_EQ(result.config->rules[0].name, "first");

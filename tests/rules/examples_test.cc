@@ -14,8 +14,7 @@ namespace {
 // Real files, no environment: the defaults in the files must do.
 class FileLoader : public FakeLoader {
  public:
-  cache::Result<std::string> ReadFile(const std::string& path,
-                                      uint64_t max_bytes) const override {
+  cache::Result<std::string> ReadFile(const std::string& path, uint64_t max_bytes) const override {
     std::ifstream file(path, std::ios::binary);
     if (!file) return cache::Fail(cache::ErrorSource::kInternal, "no such file");
     std::string text{std::istreambuf_iterator<char>(file), {}};

@@ -20,8 +20,7 @@ class FakeLoader : public Loader {
     return at->second;
   }
 
-  cache::Result<std::string> ReadFile(const std::string& path,
-                                      uint64_t max_bytes) const override {
+  cache::Result<std::string> ReadFile(const std::string& path, uint64_t max_bytes) const override {
     const auto at = files.find(path);
     if (at == files.end()) return cache::Fail(cache::ErrorSource::kInternal, "no such file");
     if (at->second.size() > max_bytes) {
@@ -35,10 +34,9 @@ class FakeLoader : public Loader {
     std::vector<std::string> found;
     const size_t star = pattern.find('*');
     for (const auto& [name, text] : files) {
-      const bool match = star == std::string::npos
-                             ? name == pattern
-                             : name.starts_with(pattern.substr(0, star)) &&
-                                   name.ends_with(pattern.substr(star + 1));
+      const bool match = star == std::string::npos ? name == pattern
+                                                   : name.starts_with(pattern.substr(0, star)) &&
+                                                         name.ends_with(pattern.substr(star + 1));
       if (match) found.push_back(name);
     }
     return found;

@@ -138,13 +138,11 @@ TEST(GlobTest, MistakesSayWhatToWrite) {
   EXPECT_EQ(WrongWith("api/x"), "does not begin with /; write /api/x");
   EXPECT_EQ(WrongWith("*"), "does not begin with /; write /**");
   EXPECT_EQ(WrongWith("/{id"), "has { without }; write {name}, or \\{ for the character");
-  EXPECT_EQ(WrongWith("/{a b}"),
-            "has a bad name in {}; write {name} or {name**} with a-z, 0-9, _");
+  EXPECT_EQ(WrongWith("/{a b}"), "has a bad name in {}; write {name} or {name**} with a-z, 0-9, _");
   EXPECT_EQ(WrongWith("/{a}/{a}"), "captures {a} twice; name them apart");
   EXPECT_EQ(WrongWith("/***"), "has more than two stars in a row; write * or **");
   EXPECT_EQ(WrongWith("/a\\"), "ends with a backslash; write \\\\ for one");
-  EXPECT_EQ(WrongWith("regex:("),
-            "is not a regular expression: missing ): (; write RE2 syntax");
+  EXPECT_EQ(WrongWith("regex:("), "is not a regular expression: missing ): (; write RE2 syntax");
 }
 
 TEST(GlobTest, LongTextsCostLinearTime) {

@@ -51,7 +51,8 @@ TEST(IpAddressTest, APrefixContainsItsAddressesOnly) {
   EXPECT_FALSE(v6->Contains(*ParseIp("2001:db8:8000::1")));
   EXPECT_TRUE(ParseIpPrefix("0.0.0.0/0")->Contains(*ParseIp("255.1.2.3")));
   EXPECT_FALSE(ParseIpPrefix("0.0.0.0/0")->Contains(*ParseIp("::1")));
-  for (const char* text : {"10.0.0.0/33", "10.0.0.0/", "::/129", "10.0.0.0/-1", "10.0.0.0/8x", "/8"}) {
+  for (const char* text :
+       {"10.0.0.0/33", "10.0.0.0/", "::/129", "10.0.0.0/-1", "10.0.0.0/8x", "/8"}) {
     EXPECT_FALSE(ParseIpPrefix(text).has_value()) << text;
   }
 }

@@ -31,8 +31,7 @@ TEST(RateLimitConfigTest, PlansKeysAndCostsAreRead) {
   EXPECT_EQ(policy.identify.name, "X-API-Key");
   EXPECT_EQ(policy.identify.missing, Identify::Missing::kByIp);
   ASSERT_EQ(policy.plans.size(), 2U);
-  EXPECT_EQ(policy.plans[0].windows[1],
-            (RateWindow{"burst", 20, std::chrono::seconds(1)}));
+  EXPECT_EQ(policy.plans[0].windows[1], (RateWindow{"burst", 20, std::chrono::seconds(1)}));
   EXPECT_EQ(policy.plans[1].windows[0].name, "1h");
   EXPECT_EQ(policy.default_plan, 0U);
   ASSERT_NE(policy.keys, nullptr);
@@ -50,8 +49,9 @@ TEST(RateLimitConfigTest, PlansKeysAndCostsAreRead) {
 }
 
 TEST(RateLimitConfigTest, LimitsMayStandInline) {
-  const Config config = MustParse(Framed(
-      "rate_limits: [{name: ip, identify: client_ip, limits: [{rate: 5/10s}], cost: 2, headers: []}]\n"));
+  const Config config =
+      MustParse(Framed("rate_limits: [{name: ip, identify: client_ip, limits: [{rate: 5/10s}], "
+                       "cost: 2, headers: []}]\n"));
   const RateLimitPolicy& policy = config.rate_limits[0];
   EXPECT_EQ(policy.identify.by, Identify::By::kClientIp);
   ASSERT_EQ(policy.plans.size(), 1U);
@@ -63,10 +63,10 @@ TEST(RateLimitConfigTest, LimitsMayStandInline) {
 }
 
 TEST(RateLimitConfigTest, KeysMayStandInline) {
-  const Config config = MustParse(
-      Framed("plans: {free: {limits: [{rate: 1/1s}]}}\n"
-             "rate_limits: [{name: a, identify: {query: key}, keys: {" +
-             std::string(kDigest) + ": free}}]\n"));
+  const Config config =
+      MustParse(Framed("plans: {free: {limits: [{rate: 1/1s}]}}\n"
+                       "rate_limits: [{name: a, identify: {query: key}, keys: {" +
+                       std::string(kDigest) + ": free}}]\n"));
   const ApiKey* key = config.rate_limits[0].keys->Find(*ParseDigest(kDigest));
   ASSERT_NE(key, nullptr);
   EXPECT_EQ(key->owner, "2bb80d537b1da3e3");
@@ -112,15 +112,16 @@ TEST(RateLimitConfigTest, MistakesSayWhatToWrite) {
 TEST(RateLimitConfigTest, AKeyWrittenInClearIsRefusedWithoutShowingIt) {
   FakeLoader loader;
   loader.files["keys.yaml"] = "sk_live_1234: {plan: free}\nsk_live_1234: free\n";
-  const std::string errors = ErrorsOf(
-      Framed("plans: {free: {limits: [{rate: 1/1s}]}}\n"
-             "rate_limits: [{name: a, identify: {header: K}, keys: {file: keys.yaml}}]\n"),
-      loader);
+  const std::string errors =
+      ErrorsOf(Framed("plans: {free: {limits: [{rate: 1/1s}]}}\n"
+                      "rate_limits: [{name: a, identify: {header: K}, keys: {file: keys.yaml}}]\n"),
+               loader);
   EXPECT_EQ(errors.find("sk_live"), std::string::npos) << errors;
-  EXPECT_EQ(errors,
-            "keys.yaml:1:15: *: is not under the SHA-256 of a key; write 64 hex digits (printf %s KEY | "
-            "sha256sum)\n"
-            "keys.yaml:2:1: *: stands twice, first in line 1; keep one of them\n");
+  EXPECT_EQ(
+      errors,
+      "keys.yaml:1:15: *: is not under the SHA-256 of a key; write 64 hex digits (printf %s KEY | "
+      "sha256sum)\n"
+      "keys.yaml:2:1: *: stands twice, first in line 1; keep one of them\n");
 }
 
 }  // namespace

@@ -48,9 +48,12 @@ RuleSet SetOf(std::string_view rules) {
 
 std::string NameOf(const MatchResult& result) {
   switch (result.status) {
-    case Status::kMatched: return result.rule->name;
-    case Status::kNoRule: return "(none)";
-    case Status::kBadPath: return "(bad path)";
+    case Status::kMatched:
+      return result.rule->name;
+    case Status::kNoRule:
+      return "(none)";
+    case Status::kBadPath:
+      return "(bad path)";
   }
   return "";
 }
@@ -79,8 +82,8 @@ TEST(RuleSetTest, NoSpellingWalksAroundAPath) {
       "  - {name: admin, match: {path: \"/admin/**\"}}\n"
       "  - {name: rest, match: {}}\n");
   for (const char* target :
-       {"/admin", "/admin/", "/admin/x?y", "//admin/x", "/%61dmin/x", "/x/../admin", "/x/%2e%2e/admin",
-        "/./admin/x", "/admin%2fx", "/x/..%2Fadmin/y", "/%2561/../admin/x"}) {
+       {"/admin", "/admin/", "/admin/x?y", "//admin/x", "/%61dmin/x", "/x/../admin",
+        "/x/%2e%2e/admin", "/./admin/x", "/admin%2fx", "/x/..%2Fadmin/y", "/%2561/../admin/x"}) {
     EXPECT_EQ(NameOf(set.Match(Request("GET", "h", target))), "admin") << target;
   }
   EXPECT_EQ(NameOf(set.Match(Request("GET", "h", "/%2561dmin"))), "rest");
@@ -168,8 +171,7 @@ TEST(RuleSetTest, CapturesAreFilledAndRewritten) {
 }
 
 TEST(RuleSetTest, ARewriteCannotBeLedAstrayByWhatItCaptures) {
-  const RuleSet set =
-      SetOf("rules: [{name: a, match: {path: \"/f/{x}\"}, rewrite: \"/g/{x}\"}]\n");
+  const RuleSet set = SetOf("rules: [{name: a, match: {path: \"/f/{x}\"}, rewrite: \"/g/{x}\"}]\n");
   Captures captures;
   const auto request = Request("GET", "h", "/f/a%3Fb%23c%0d%0a%252e");
   const auto result = set.Match(request, &captures);

@@ -179,7 +179,10 @@ TEST(SlidingWindowTest, AgreesWithAPlainModelOverManyRandomCalls) {
     int64_t now = 1'000'000;
     for (int call = 0; call < kCalls; ++call) {
       const int64_t kind = pick(0, 99);
-      now += kind < 60 ? pick(0, 20) : kind < 90 ? pick(0, 300) : kind < 95 ? pick(0, 5000) : -pick(0, 800);
+      now += kind < 60   ? pick(0, 20)
+             : kind < 90 ? pick(0, 300)
+             : kind < 95 ? pick(0, 5000)
+                         : -pick(0, 800);
       const Charge charge{.unit = pick(0, 9) < 7 ? 1 : pick(1, 7),
                           .count = pick(0, 9) < 7 ? 1 : pick(0, 9),
                           .lease = pick(0, 9) < 8 ? 0 : pick(1, 30),

@@ -16,7 +16,8 @@ TEST(UnitsTest, DurationsNeedAUnitExceptZero) {
   EXPECT_EQ(ParseDuration("0").value(), milliseconds(0));
   EXPECT_EQ(ParseDuration("30").error(),
             "has no unit; write ms, s, m, h or d behind it, as in 30s");
-  for (const char* text : {"", "s", "-5s", "5 s", "1h30m", "5S", "1e3s", ".5s", "5.s", "0x5s", "5ss"}) {
+  for (const char* text :
+       {"", "s", "-5s", "5 s", "1h30m", "5S", "1e3s", ".5s", "5.s", "0x5s", "5ss"}) {
     EXPECT_FALSE(ParseDuration(text).has_value()) << text;
   }
   EXPECT_EQ(ParseDuration("3651d").error(), "is too long; write at most 3650d");
@@ -30,7 +31,8 @@ TEST(UnitsTest, SizesAreBinary) {
   EXPECT_EQ(ParseSize("1.5GiB").value(), 1'610'612'736U);
   EXPECT_EQ(ParseSize("10B").value(), 10U);
   EXPECT_EQ(ParseSize("0").value(), 0U);
-  EXPECT_EQ(ParseSize("64").error(), "has no unit; write B, KiB, MiB or GiB behind it, as in 64MiB");
+  EXPECT_EQ(ParseSize("64").error(),
+            "has no unit; write B, KiB, MiB or GiB behind it, as in 64MiB");
   EXPECT_EQ(ParseSize("64KB").error(), "is not a size; units are B, KiB, MiB and GiB, as in 64KiB");
   EXPECT_EQ(ParseSize("1g").error(), "is not a size; units are B, KiB, MiB and GiB, as in 1GiB");
   EXPECT_EQ(ParseSize("0.3B").error(), "is not a whole number of bytes; write a smaller unit");
@@ -58,7 +60,8 @@ TEST(UnitsTest, RatesAreACountAndATime) {
 }
 
 TEST(UnitsTest, TextsParseToTheSameValue) {
-  for (const int64_t millis : {0L, 1L, 999L, 1000L, 90'000L, 3'600'000L, 86'400'000L, 86'400'001L}) {
+  for (const int64_t millis :
+       {0L, 1L, 999L, 1000L, 90'000L, 3'600'000L, 86'400'000L, 86'400'001L}) {
     EXPECT_EQ(ParseDuration(DurationText(milliseconds(millis))).value(), milliseconds(millis));
   }
   EXPECT_EQ(DurationText(milliseconds(90'000)), "90s");
