@@ -35,7 +35,7 @@ RUN satchel --version
 USER 10001:10001
 EXPOSE 8080 9901
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["satchel", "healthcheck", "--live"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["satchel", "healthcheck"]
 ENTRYPOINT ["satchel"]
 CMD ["run", "-c", "/etc/satchel/rules.yaml"]
 
@@ -59,6 +59,6 @@ ENV PATH=/usr/bin
 USER 10001:10001
 EXPOSE 8080 9901
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["satchel", "healthcheck", "--live"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s --retries=3 CMD ["satchel", "healthcheck"]
 ENTRYPOINT ["satchel"]
 CMD ["run", "-c", "/etc/satchel/rules.yaml"]

@@ -14,7 +14,7 @@ start satchel env LISTEN="$web" ADMIN="$admin" APP="$shop" "$SATCHEL" run -c "$w
 satchel=$pid
 wait_for "http://$admin/readyz"
 ok "it is ready before the app runs, as a native sidecar must be"
-if "$SATCHEL" healthcheck --admin "$admin" >/dev/null && "$SATCHEL" healthcheck --admin "$admin" --live >/dev/null; then
+if "$SATCHEL" healthcheck --admin "$admin" >/dev/null && "$SATCHEL" healthcheck --admin "$admin" --ready >/dev/null; then
   ok "satchel healthcheck, which the probes call, says so too"
 else
   no "satchel healthcheck"
