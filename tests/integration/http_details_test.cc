@@ -1,0 +1,222 @@
+// Finer lines of RFC 9110 and 9111 that only show on the wire.
+
+#include "tests/support/proxy_fixture.h"
+
+namespace satchel::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Ge;
+using ::testing::Le;
+using HttpDetailsTest = ProxyTest;
+
+TEST_F(HttpDetailsTest, AcceptLanguageIsComparedByMeaningNotBySpelling) {
+  origin.On("/", Fresh("x", 60, {{"Vary", "Accept-Language"}}));
+  Start();
+  Get("/", {{"Accept-Language", "en, fr;q=0.5"}});
+  for (const char* same : {"EN,FR;q=0.5", "fr;q=0.5, en", "en , fr; q=0.5"}) {
+    EXPECT_TRUE(CacheStatus(Get("/", {{"Accept-Language", same}})).hit()) << same;
+  }
+  EXPECT_FALSE(CacheStatus(Get("/", {{"Accept-Language", "fr, en;q=0.5"}})).hit());
+}
+
+TEST_F(HttpDetailsTest, AnAbsentFieldMatchesOnlyAnAbsentOne) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Respond(
+        Fresh(exchange.request().fields.Has("X-V") ? "with" : "without", 60, {{"Vary", "X-V"}}));
+  });
+  Start();
+  EXPECT_EQ(Get("/").body, "without");
+  EXPECT_EQ(Get("/", {{"X-V", "1"}}).body, "with");
+  EXPECT_EQ(Get("/").body, "without");
+}
+
+TEST_F(HttpDetailsTest, AHeuristicLifetimeIsATenthOfTheAgeOfTheRepresentation) {
+  origin.On("/", {.fields = {{"Last-Modified", HttpDate(-1000)}, {"Date", HttpDate()}}});
+  origin.On("/old", {.fields = {{"Last-Modified", HttpDate(-100'000'000)}, {"Date", HttpDate()}}});
+  Start();
+  Get("/");
+  EXPECT_THAT(CacheStatus(Get("/")).ttl(), AllOf(Ge(90), Le(100)));
+  Get("/old");
+  EXPECT_THAT(CacheStatus(Get("/old")).ttl(), AllOf(Ge(3590), Le(3600)));  // our cap
+}
+
+TEST_F(HttpDetailsTest, AQualifiedNoCacheWithholdsOnlyTheFieldsItNames) {
+  origin.On("/", {.fields = {{"Cache-Control", "max-age=60, no-cache=\"X-Secret, X-Other\""},
+                             {"X-Secret", "1"},
+                             {"X-Kept", "1"}},
+                  .body = "x"});
+  Start();
+  EXPECT_EQ(Get("/").Get("X-Secret"), "1");
+  Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+  EXPECT_FALSE(hit.fields.Has("X-Secret"));  // RFC 9111 5.2.2.4
+  EXPECT_EQ(hit.Get("X-Kept"), "1");
+}
+
+TEST_F(HttpDetailsTest, A304ReplacesFieldsButNotThoseThatDescribeTheBody) {
+  origin.Next("/", StaleSince(5, "12345", "", {{"ETag", "\"1\""}, {"X-A", "old"}, {"X-B", "old"}}));
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(304, {{"ETag", "\"1\""},
+                            {"Cache-Control", "max-age=60"},
+                            {"Content-Length", "999"},
+                            {"Content-Encoding", "gzip"},
+                            {"Content-Range", "bytes 0-1/2"},
+                            {"X-A", "new"},
+                            {"X-A", "newer"}});
+  });
+  Start();
+  Get("/");
+  for (int i = 0; i < 2; ++i) {
+    Response response = Get("/");
+    EXPECT_EQ(response.body, "12345") << Describe(response);
+    EXPECT_EQ(response.Get("Content-Length"), "5");
+    EXPECT_FALSE(response.fields.Has("Content-Encoding"));
+    EXPECT_FALSE(response.fields.Has("Content-Range"));
+    EXPECT_EQ(response.fields.All("X-A"), (std::vector<std::string>{"new", "newer"}));
+    EXPECT_EQ(response.Get("X-B"), "old");
+  }
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(HttpDetailsTest, SMaxageForbidsWhatNoDirectiveGrants) {
+  origin.On("/", {.fields = {{"Cache-Control", "s-maxage=10"}, {"Age", "15"}}, .body = "x"});
+  Start();
+  Get("/");
+  origin.Down();
+  int status = Get("/").status;
+  EXPECT_TRUE(status == 502 || status == 504) << status;  // RFC 9111 5.2.2.10
+}
+
+TEST_F(HttpDetailsTest, TrailersNeverBecomeFieldsOfAHit) {
+  Reply reply = Fresh("x");
+  reply.framing = Reply::Framing::kChunked;
+  reply.trailers = {{"X-Trailer", "1"}, {"Cache-Control", "no-store"}, {"Set-Cookie", "a=b"}};
+  origin.On("/", reply);
+  Start();
+  Get("/");
+  Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+  EXPECT_FALSE(hit.fields.Has("X-Trailer"));
+  EXPECT_FALSE(hit.fields.Has("Set-Cookie"));
+  EXPECT_EQ(hit.fields.Joined("Cache-Control"), "max-age=60");
+}
+
+TEST_F(HttpDetailsTest, AMissWithALargerAgeThanItsLifetimeIsPassedOnWithItsAge) {
+  origin.On("/", StaleSince(5, "x"));
+  Start();
+  EXPECT_GE(Age(Get("/")), 15);
+}
+
+TEST_F(HttpDetailsTest, AnAgeLargerThanThirtyTwoBitsIsJustVeryOld) {
+  origin.On("/", Fresh("x", 2147483647, {{"Age", "99999999999999999999"}}));
+  Start();
+  Get("/");
+  Response again = Get("/");
+  EXPECT_FALSE(CacheStatus(again).hit());
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(HttpDetailsTest, AClientThatEndsItsHalfIsStillAnswered) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("head");
+    exchange.Respond({.body = "x"});
+  });
+  Start();
+  RawClient client = satchel->Connect();
+  client.Send(Request("GET", "/"));
+  client.ShutdownWrite();
+  ASSERT_TRUE(origin.WaitUntilHeld("head"));
+  origin.Release("head");
+  EXPECT_EQ(client.Read().body, "x");
+  EXPECT_TRUE(client.ClosedByPeer());
+}
+
+TEST_F(HttpDetailsTest, ARangeOfAGrowingFillIsNeverAWrongPart) {
+  origin.On("/", [](OriginExchange& exchange) {
+    if (exchange.request().fields.Has("Range")) {
+      exchange.Respond({.status = 206,
+                        .fields = {{"Content-Range", "bytes 2-4/10"}, {"ETag", "\"1\""}},
+                        .body = "234"});
+      return;
+    }
+    exchange.SendHead(
+        200, {{"Content-Length", "10"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}});
+    exchange.Send("012345");
+    exchange.Hold("rest");
+    exchange.Send("6789");
+  });
+  Start();
+  RawClient whole = satchel->Connect();
+  whole.Send(Request("GET", "/"));
+  Response first = whole.ReadHead();
+  ASSERT_TRUE(whole.ReadBodyUntil(&first, 6));
+  // Its bytes are there, so it need not wait for the rest.
+  RawClient part = satchel->Connect();
+  part.Send(Request("GET", "/", {{"Range", "bytes=2-4"}}));
+  Response range = part.Read("GET", std::chrono::seconds(4));
+  EXPECT_EQ(range.status, 206) << Describe(range);
+  EXPECT_EQ(range.body, "234");
+  EXPECT_EQ(range.Get("Content-Range"), "bytes 2-4/10");
+  origin.Release("rest");
+  EXPECT_TRUE(whole.ReadBody(&first));
+}
+
+TEST_F(HttpDetailsTest, AReloadOfAnImmutableAnswerIsAHit) {
+  origin.On("/", {.fields = {{"Cache-Control", "max-age=600, immutable"}}, .body = "x"});
+  Start();
+  Get("/");
+  EXPECT_TRUE(CacheStatus(Get("/", {{"Cache-Control", "max-age=0"}})).hit());  // RFC 8246 2
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
+TEST_F(HttpDetailsTest, AStoredErrorIsServedWithItsStatusAndReplacedBySuccess) {
+  origin.Next("/", {.status = 503, .fields = {{"Cache-Control", "max-age=1"}}, .body = "busy"});
+  origin.On("/", Fresh("fine"));
+  Start();
+  EXPECT_EQ(Get("/").status, 503);
+  EXPECT_EQ(Get("/").status, 503);
+  EXPECT_EQ(origin.RequestCount(), 1u);
+  EXPECT_TRUE(Eventually([&] { return Get("/").body == "fine"; }));
+}
+
+TEST_F(HttpDetailsTest, A304ToAnEntityTagOfAnotherVariantIsNotUsedForThisOne) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const Fields& fields = exchange.request().fields;
+    std::string lang = fields.Get("X-Lang");
+    if (fields.Joined("If-None-Match").find("\"" + lang + "\"") != std::string::npos) {
+      exchange.Respond(
+          {.status = 304, .fields = {{"ETag", "\"" + lang + "\""}, {"Vary", "X-Lang"}}});
+      return;
+    }
+    exchange.Respond(Fresh("in " + lang, 60, {{"Vary", "X-Lang"}, {"ETag", "\"" + lang + "\""}}));
+  });
+  Start();
+  EXPECT_EQ(Get("/", {{"X-Lang", "de"}}).body, "in de");
+  EXPECT_EQ(Get("/", {{"X-Lang", "en"}}).body, "in en");
+  EXPECT_EQ(Get("/", {{"X-Lang", "de"}}).body, "in de");
+  EXPECT_EQ(Get("/", {{"X-Lang", "fr"}}).body, "in fr");
+}
+
+TEST_F(HttpDetailsTest, ExpiresInEveryDateFormIsUnderstood) {
+  Start();
+  int number = 0;
+  for (const char* form : {"Wed, 01 Jan 2070 00:00:00 GMT", "Wed Jan  1 00:00:00 2070",
+                           "wed, 01 jan 2070 00:00:00 gmt", "Sat, 20 Nov 2286 17:46:40 GMT"}) {
+    std::string target = "/" + std::to_string(number++);
+    origin.On(target, {.fields = {{"Expires", form}}, .body = "x"});
+    Get(target);
+    EXPECT_TRUE(CacheStatus(Get(target)).hit()) << form;
+  }
+  for (const char* form : {"Wed, 01 Jan 2070 00:00:00 CET", "01 Jan 2070 00:00:00 GMT",
+                           "Wed, 01 Jan 2070 0:00:00 GMT", "Wed,  01 Jan 2070 00:00:00 GMT",
+                           "Wed, 01-Jan-2070 00:00:00 GMT", "2070-01-01T00:00:00Z"}) {
+    std::string target = "/" + std::to_string(number++);
+    origin.On(target, {.fields = {{"Expires", form}, {"Last-Modified", HttpDate(-86400)}}});
+    Get(target);
+    EXPECT_FALSE(CacheStatus(Get(target)).hit()) << form;
+  }
+}
+
+}  // namespace
+}  // namespace satchel::testing
