@@ -10,9 +10,7 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 constexpr uint64_t kMaxSfInteger = 999'999'999'999'999;  // RFC 9651 3.3.1
 
-int64_t CeilSeconds(int64_t micros) {
-  return micros <= 0 ? 0 : (micros - 1) / kSecond + 1;
-}
+int64_t CeilSeconds(int64_t micros) { return micros <= 0 ? 0 : (micros - 1) / kSecond + 1; }
 
 bool Speaks(const LimitVerdict& verdict) {
   return verdict.policy != nullptr && verdict.policy->mode == rules::LimitMode::kEnforce &&

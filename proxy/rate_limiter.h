@@ -68,18 +68,18 @@ class RateLimiter {
  public:
   struct Options {
     std::string prefix = "satchel";
-    int64_t deadline_ms = 20;       // then the policy's store_down decides
-    size_t max_refusals = 16'384;   // remembered at once
+    int64_t deadline_ms = 20;            // then the policy's store_down decides
+    size_t max_refusals = 16'384;        // remembered at once
     int64_t refusal_cap_us = 5'000'000;  // an operator's DEL takes effect within this time
   };
   struct Counters {
     net::Counter checks;
     net::Counter allowed;
     net::Counter refused;
-    net::Counter coalesced;      // answered by another check's call
-    net::Counter from_memory;    // refusals without a call
-    net::Counter store_down;     // decided by store_down
-    net::Counter calls;          // sent to Redis
+    net::Counter coalesced;    // answered by another check's call
+    net::Counter from_memory;  // refusals without a call
+    net::Counter store_down;   // decided by store_down
+    net::Counter calls;        // sent to Redis
   };
   using Done = std::function<void(const LimitVerdict&)>;
 
@@ -98,8 +98,9 @@ class RateLimiter {
   // Nothing was charged unless the verdict allows.
   std::optional<LimitVerdict> TryLocal(const LimitCheck& check);
 
-  // Asks Redis, whatever TryLocal() would say; falls back if that fails. Equal checks of one loop turn become one call. The policy and
-  // the plan must live until `done` has run or the handle is gone.
+  // Asks Redis, whatever TryLocal() would say; falls back if that fails. Equal checks of one loop
+  // turn become one call. The policy and the plan must live until `done` has run or the handle is
+  // gone.
   [[nodiscard]] std::unique_ptr<Pending> Check(const LimitCheck& check, Done done);
 
   // To be called with a new configuration: limits may have been raised, policies have gone.

@@ -49,8 +49,8 @@ bool Breaker::Close() {
 void Breaker::Open(int64_t now_ms, double random) {
   state_ = State::kOpen;
   consecutive_ = 0;
-  open_for_ms_ = open_for_ms_ == 0 ? options_.open_ms
-                                   : std::min(open_for_ms_ * 2, options_.max_open_ms);
+  open_for_ms_ =
+      open_for_ms_ == 0 ? options_.open_ms : std::min(open_for_ms_ * 2, options_.max_open_ms);
   const double spread = 1 + options_.jitter * (2 * random - 1);
   probe_at_ms_ = now_ms + static_cast<int64_t>(static_cast<double>(open_for_ms_) * spread);
 }

@@ -13,7 +13,8 @@ class Breaker {
     uint32_t failures = 5;
     int64_t open_ms = 2000;
     int64_t max_open_ms = 30'000;
-    double jitter = 0.2;  // open times vary by up to this share, so that a fleet does not probe at once
+    double jitter =
+        0.2;  // open times vary by up to this share, so that a fleet does not probe at once
   };
   enum class State : uint8_t { kClosed, kOpen, kProbing };
 
@@ -32,7 +33,8 @@ class Breaker {
   // True: the caller, and nobody else, may send one probe now and report its outcome.
   bool TryProbe(int64_t now_ms);
 
-  // The server proved well by other means (a new connection was greeted). True if it was not closed.
+  // The server proved well by other means (a new connection was greeted). True if it was not
+  // closed.
   bool Close();
 
  private:

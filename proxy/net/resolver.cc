@@ -25,8 +25,8 @@ std::string LowerCase(std::string_view text) {
 bool IsName(std::string_view host) {
   if (host.empty() || host.size() > 254) return false;
   return std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '.' || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '-' || c == '_';
   });
 }
 
@@ -166,9 +166,7 @@ struct Resolver::Ares {
 };
 
 Resolver::Resolver(EventLoop& loop, Options options)
-    : loop_(loop),
-      options_(std::move(options)),
-      ares_(std::make_unique<Ares>(loop, options_)) {}
+    : loop_(loop), options_(std::move(options)), ares_(std::make_unique<Ares>(loop, options_)) {}
 
 // ares_ goes first: it calls back for every open question, with pointers to names.
 Resolver::~Resolver() { ares_.reset(); }

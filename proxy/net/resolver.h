@@ -26,7 +26,7 @@ namespace satchel::net {
 class Resolver {
  public:
   struct Options {
-    std::string servers{};      // "127.0.0.1:5353,[::1]:53"; empty = resolv.conf
+    std::string servers{};  // "127.0.0.1:5353,[::1]:53"; empty = resolv.conf
     int64_t min_ttl_ms = 1000;
     int64_t max_ttl_ms = 30'000;
     int64_t negative_ttl_ms = 1000;
@@ -59,7 +59,7 @@ class Resolver {
     Counter questions;  // sent to c-ares
     Counter hits;       // answered from the table
     Counter failures;
-    Counter stale;      // answered by an old address while servers fail
+    Counter stale;  // answered by an old address while servers fail
   };
   const Counters& counters() const { return counters_; }
 

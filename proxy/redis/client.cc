@@ -23,8 +23,8 @@ int64_t WallClockUs() {
 
 // Errors by which a server says that it serves nobody for now.
 bool MeansDown(std::string_view code) {
-  for (const std::string_view down : {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "READONLY",
-                                      "NOAUTH", "NOREPLICAS"}) {
+  for (const std::string_view down :
+       {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "READONLY", "NOAUTH", "NOREPLICAS"}) {
     if (code == down) return true;
   }
   return false;
@@ -64,8 +64,8 @@ Client::Client(net::EventLoop& loop, net::Resolver& resolver, Options options, O
   connect_timer_.OnFire([this] {
     resolving_.reset();
     candidates_.clear();
-    const std::string reason = "no connection within " +
-                               std::to_string(options_.connect_timeout_ms) + " ms";
+    const std::string reason =
+        "no connection within " + std::to_string(options_.connect_timeout_ms) + " ms";
     if (connection_ != nullptr) {
       connection_->Close(reason);
     } else {
@@ -119,9 +119,8 @@ void Client::OpenNext() {
       Connection::Hooks{
           .on_connected = [this] { Greet(); },
           .on_closed = [this](const std::string& reason) { OnClosed(reason); },
-          .on_outcome = [this](const CallState& call, const Reply* reply) {
-            OnOutcome(call, reply);
-          },
+          .on_outcome = [this](const CallState& call,
+                               const Reply* reply) { OnOutcome(call, reply); },
       });
 }
 
@@ -282,8 +281,7 @@ void Client::Probe() {
   if (!breaker_.TryProbe(loop_.now_ms())) return;
   counters_.breaker_state.Set(static_cast<uint64_t>(breaker_.state()));
   // The outcome reaches the breaker through OnOutcome() or OnDeadline().
-  if (!Submit({"PING"}, MakeCall([](const auto&) {}),
-              options_.connect_timeout_ms)) {
+  if (!Submit({"PING"}, MakeCall([](const auto&) {}), options_.connect_timeout_ms)) {
     Failed("the probe could not be sent");
   }
 }

@@ -63,19 +63,19 @@ class Client {
 
   struct Counters {
     net::Counter calls;
-    net::Counter errors;           // of any kind, deadline misses included
+    net::Counter errors;  // of any kind, deadline misses included
     net::Counter deadline_misses;
-    net::Counter rejected;         // not even queued: breaker open, not connected, queue full
-    net::Counter late_replies;     // came after their deadline and were dropped
+    net::Counter rejected;      // not even queued: breaker open, not connected, queue full
+    net::Counter late_replies;  // came after their deadline and were dropped
     net::Counter connects;
-    net::Counter disconnects;      // of a ready connection
-    net::Counter script_reloads;   // NOSCRIPT seen
+    net::Counter disconnects;     // of a ready connection
+    net::Counter script_reloads;  // NOSCRIPT seen
     net::Counter bytes_in;
     net::Counter bytes_out;
-    net::Counter writes;           // write system calls
-    net::Counter latency_us;       // moving average of answered calls
-    net::Counter breaker_state;    // net::Breaker::State as a number
-    net::Counter connected;        // 0 or 1
+    net::Counter writes;         // write system calls
+    net::Counter latency_us;     // moving average of answered calls
+    net::Counter breaker_state;  // net::Breaker::State as a number
+    net::Counter connected;      // 0 or 1
   };
 
   Client(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event = {});

@@ -74,8 +74,9 @@ Connection::Connection(net::EventLoop& loop, const net::Address& address, Limits
     return;
   }
   // A connect that succeeded at once is seen as writable in the next turn.
-  watch_.Start(loop_, fd_, EV_WRITE,
-               [](void* self, short what) { static_cast<Connection*>(self)->OnIo(what); }, this);
+  watch_.Start(
+      loop_, fd_, EV_WRITE,
+      [](void* self, short what) { static_cast<Connection*>(self)->OnIo(what); }, this);
 }
 
 Connection::~Connection() {

@@ -238,11 +238,10 @@ void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)>
   const std::string plain_key = PlainKey(key.text());
   ScriptArguments arguments;
   arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix)).Arg("remove");
-  const bool sent = client_.SendScript(
-      Variants(), std::move(arguments), options_.put_deadline_ms,
-      [done](const cache::Result<Reply>& reply) {
-        if (done) done(reply.has_value());
-      });
+  const bool sent = client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms,
+                                       [done](const cache::Result<Reply>& reply) {
+                                         if (done) done(reply.has_value());
+                                       });
   if (!sent && done) loop_.AtTurnEnd([done = std::move(done)] { done(false); });
 }
 

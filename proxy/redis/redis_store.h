@@ -24,7 +24,7 @@ class RedisStore final : public cache::RemoteStore {
     std::string prefix = "satchel";
     int64_t deadline_ms = 20;  // of a lookup, both steps of a Vary lookup included
     int64_t put_deadline_ms = 1000;
-    uint64_t max_object = 8 << 20;         // a longer body is neither written nor accepted
+    uint64_t max_object = 8 << 20;           // a longer body is neither written nor accepted
     std::optional<uint64_t> compress_min{};  // absent: never compressed
     static Options From(const rules::L2Config& config);
   };

@@ -118,8 +118,8 @@ class ReplyReader {
 
   const Limits limits_;
   redisReader* reader_;
-  Reply root_;           // being built
-  size_t bytes_ = 0;     // used by it
+  Reply root_;        // being built
+  size_t bytes_ = 0;  // used by it
   size_t elements_ = 0;
   std::string error_;
 };

@@ -1,5 +1,5 @@
-// Redis replies: whatever the bytes and however they arrive, the reader stays within its limits, and
-// the pieces in which they arrive change nothing.
+// Redis replies: whatever the bytes and however they arrive, the reader stays within its limits,
+// and the pieces in which they arrive change nothing.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -49,8 +49,7 @@ cache::HeaderMap FieldsOf(const std::vector<LimitVerdict>& verdicts, cache::Time
 
 TEST(LimitFieldsTest, EveryWindowStandsInTheIetfFields) {
   const auto policy = PolicyOf();
-  const auto fields =
-      FieldsOf({Verdict(policy, true, {Burst(3, 1), Hour(640, 11 * kSecond + 1)})});
+  const auto fields = FieldsOf({Verdict(policy, true, {Burst(3, 1), Hour(640, 11 * kSecond + 1)})});
   EXPECT_EQ(Field(fields, "RateLimit-Policy"), R"("burst";q=10;w=1, "hour";q=1000;w=3600)");
   EXPECT_EQ(Field(fields, "RateLimit"), R"("burst";r=3;t=1, "hour";r=640;t=12)");
 }
@@ -85,9 +84,9 @@ TEST(LimitFieldsTest, LegacyFieldsTellTheWindowWithTheLeastRoom) {
 
 TEST(LimitFieldsTest, OnRefusalTheyTellTheRefusingWindowAndWhenOneMoreFits) {
   const auto policy = PolicyOf();
-  const auto fields = FieldsOf(
-      {Verdict(policy, false, {Burst(0, 1, 400'000), Hour(0, 1, 11 * kSecond + 1)}, 1)},
-      kNow + cache::Millis(500));
+  const auto fields =
+      FieldsOf({Verdict(policy, false, {Burst(0, 1, 400'000), Hour(0, 1, 11 * kSecond + 1)}, 1)},
+               kNow + cache::Millis(500));
   EXPECT_EQ(Field(fields, "X-RateLimit-Limit"), "1000");
   EXPECT_EQ(Field(fields, "X-RateLimit-Remaining"), "0");
   EXPECT_EQ(Field(fields, "X-RateLimit-Reset"), "1800000012");  // 11.5 and a bit, rounded up
@@ -145,8 +144,8 @@ TEST(LimitFieldsTest, RetryAfterIsRoundedUpAndAtLeastOne) {
 
 TEST(LimitFieldsTest, TheBodyOf429IsAProblemWithBothKindsOfMembers) {
   const auto policy = PolicyOf();
-  const LimitAnswer answer = RefusalOf(
-      Verdict(policy, false, {Burst(4, 1), Hour(0, 1, 11 * kSecond + 1)}, 1));
+  const LimitAnswer answer =
+      RefusalOf(Verdict(policy, false, {Burst(4, 1), Hour(0, 1, 11 * kSecond + 1)}, 1));
   EXPECT_EQ(answer.status, 429);
   EXPECT_EQ(answer.retry_after, "12");
   const auto json = nlohmann::json::parse(answer.body);

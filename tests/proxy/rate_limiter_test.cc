@@ -161,7 +161,8 @@ TEST_F(RateLimiterRedisTest, ABurstFromManyThreadsAdmitsExactlyTheLimit) {
 
 TEST_F(RateLimiterRedisTest, EqualChecksOfOneTurnAreOneCallWithTheirOwnRemainders) {
   Node node(&address_, local_, Patient());
-  const auto policy = PolicyOf({Window(5, std::chrono::hours(1)), Window(100, std::chrono::hours(2), "two")});
+  const auto policy =
+      PolicyOf({Window(5, std::chrono::hours(1)), Window(100, std::chrono::hours(2), "two")});
   std::vector<LimitVerdict> verdicts;
   std::vector<std::unique_ptr<RateLimiter::Pending>> pending;
   for (int i = 0; i < 8; ++i) {
@@ -254,7 +255,8 @@ TEST_F(RateLimiterRedisTest, ANewConnectionForgetsRefusals) {
 
 TEST_F(RateLimiterRedisTest, ACostAboveTheLimitNeverFits) {
   Node node(&address_, local_, Patient());
-  const auto policy = PolicyOf({Window(3, std::chrono::hours(1)), Window(100, std::chrono::hours(1), "b")});
+  const auto policy =
+      PolicyOf({Window(3, std::chrono::hours(1)), Window(100, std::chrono::hours(1), "b")});
   const LimitVerdict verdict = node.Ask(CheckOf(policy, "alice", 4));
   EXPECT_FALSE(verdict.allowed);
   EXPECT_EQ(verdict.violated, 0);
@@ -263,7 +265,8 @@ TEST_F(RateLimiterRedisTest, ACostAboveTheLimitNeverFits) {
 
 TEST_F(RateLimiterRedisTest, TheKeyNamesWindowAndPolicyAndHoldsNoSecret) {
   Node node(&address_, local_, {.prefix = "shop", .deadline_ms = 10'000});
-  const auto policy = PolicyOf({Window(3, std::chrono::seconds(1)), Window(9, std::chrono::seconds(1), "b")});
+  const auto policy =
+      PolicyOf({Window(3, std::chrono::seconds(1)), Window(9, std::chrono::seconds(1), "b")});
   node.Ask(CheckOf(policy, "s3cret-key"));
   const auto keys = server_.Keys();
   ASSERT_EQ(keys.size(), 2u);  // windows of one length are told apart by name

@@ -37,8 +37,8 @@ TEST(AddressTest, AMappedClientIsTheSameTextAsItsIpv4Self) {
 }
 
 TEST(AddressTest, KnowsLoopback) {
-  for (const char* text : {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1",
-                           "unix:/a"}) {
+  for (const char* text :
+       {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "unix:/a"}) {
     EXPECT_TRUE(Address::Parse(text)->IsLoopback()) << text;
   }
   for (const char* text : {"126.0.0.1:1", "[::2]:1", "0.0.0.0:1", "[::]:1"}) {

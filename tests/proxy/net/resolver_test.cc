@@ -23,8 +23,8 @@ class FakeDns {
     bound.size = sizeof bound.storage;
     getsockname(fd_, bound.raw(), &bound.size);
     text_ = bound.ToString();
-    watch_.Start(loop, fd_, EV_READ, [](void* self, short) { static_cast<FakeDns*>(self)->Serve(); },
-                 this);
+    watch_.Start(
+        loop, fd_, EV_READ, [](void* self, short) { static_cast<FakeDns*>(self)->Serve(); }, this);
   }
   ~FakeDns() { close(fd_); }
 
@@ -136,8 +136,9 @@ TEST_F(ResolverTest, NeverAnswersInsideTheCall) {
 
 TEST_F(ResolverTest, RefusesWhatIsNoName) {
   Make();
-  for (const std::string& bad : {std::string(""), std::string("a b"), std::string("a/b"),
-                                 std::string(300, 'a'), std::string("unix:"), std::string("a\0b", 3)}) {
+  for (const std::string& bad :
+       {std::string(""), std::string("a b"), std::string("a/b"), std::string(300, 'a'),
+        std::string("unix:"), std::string("a\0b", 3)}) {
     EXPECT_EQ(Resolved(bad), "error") << bad;
   }
   EXPECT_EQ(dns_.questions, 0);

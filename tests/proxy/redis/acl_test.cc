@@ -81,7 +81,8 @@ TEST(RedisAclTest, TheDocumentedRightsSuffice) {
   }
 
   cache::StoredResponse::Parts parts = cache::testing::PartsOf({.body = "hello"});
-  parts.facts.received = std::chrono::time_point_cast<cache::Millis>(std::chrono::system_clock::now());
+  parts.facts.received =
+      std::chrono::time_point_cast<cache::Millis>(std::chrono::system_clock::now());
   parts.vary.names = {"accept"};
   for (int i = 0; i < 70; ++i) {  // more than a list holds
     const auto request = cache::testing::GetWith("Accept", "text/" + std::to_string(i));

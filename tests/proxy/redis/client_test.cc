@@ -34,11 +34,11 @@ class ClientTest : public ::testing::Test {
   }
   void Make(Client::Options options) {
     client_.reset();
-    client_ = std::make_unique<Client>(
-        loop_, resolver_, std::move(options), [this](Event event, std::string_view detail) {
-          events_.push_back(event);
-          details_.emplace_back(detail);
-        });
+    client_ = std::make_unique<Client>(loop_, resolver_, std::move(options),
+                                       [this](Event event, std::string_view detail) {
+                                         events_.push_back(event);
+                                         details_.emplace_back(detail);
+                                       });
   }
   void Start(Client::Options options) {
     Make(std::move(options));
@@ -255,7 +255,8 @@ TEST_F(ClientTest, AFailedProbeKeepsTheBreakerOpen) {
   for (int i = 0; i < 5; ++i) Ask({"GET", "k"}, 10);
   ASSERT_FALSE(client_->available());
   server.commands.clear();
-  ASSERT_TRUE(TurnUntil(loop_, [&] { return server.commands.size() == 2; }));  // two probes, no answer
+  ASSERT_TRUE(
+      TurnUntil(loop_, [&] { return server.commands.size() == 2; }));  // two probes, no answer
   EXPECT_EQ(server.commands, (std::vector<std::string>{"PING", "PING"}));
   EXPECT_FALSE(client_->available());
   for (int i = 0; i < 7; ++i) server.Say("+OK\r\n");  // all the late ones
@@ -275,8 +276,8 @@ TEST_F(ClientTest, ScriptsAreLoadedAtConnectAndSurviveAFlush) {
     arguments.Key("k").Arg("v");
     const PendingReply pending =
         client_->CallScript(script, arguments, 5000, [&](cache::Result<Reply> reply) {
-          answer = reply ? reply->items.at(0).text + reply->items.at(1).text
-                         : reply.error().message;
+          answer =
+              reply ? reply->items.at(0).text + reply->items.at(1).text : reply.error().message;
         });
     TurnUntil(loop_, [&] { return answer.has_value(); });
     return answer.value_or("nothing");

@@ -21,10 +21,11 @@ class ConnectionTest : public ::testing::Test {
         Connection::Hooks{
             .on_connected = [this] { connected_ = true; },
             .on_closed = [this](const std::string& reason) { closed_.push_back(reason); },
-            .on_outcome = [this](const CallState& call, const Reply* reply) {
-              if (reply == nullptr) ++lost_;
-              if (reply != nullptr && call.late) ++late_;
-            }});
+            .on_outcome =
+                [this](const CallState& call, const Reply* reply) {
+                  if (reply == nullptr) ++lost_;
+                  if (reply != nullptr && call.late) ++late_;
+                }});
     connection_->Open();
     ASSERT_TRUE(TurnUntil(loop_, [this] { return connected_ && server_.connected(); }));
   }

@@ -46,8 +46,9 @@ class FakeRedis {
     EXPECT_EQ(listen(fd_, 16), 0);
     address_.size = sizeof address_.storage;
     getsockname(fd_, address_.raw(), &address_.size);
-    watch_.Start(loop_, fd_, EV_READ,
-                 [](void* self, short) { static_cast<FakeRedis*>(self)->Accept(); }, this);
+    watch_.Start(
+        loop_, fd_, EV_READ, [](void* self, short) { static_cast<FakeRedis*>(self)->Accept(); },
+        this);
   }
   ~FakeRedis() {
     Drop();
@@ -86,8 +87,9 @@ class FakeRedis {
     ++accepted;
     peer_ = fd;
     reader_ = std::make_unique<ReplyReader>();  // commands are arrays of strings, too
-    peer_watch_.Start(loop_, peer_, EV_READ,
-                      [](void* self, short) { static_cast<FakeRedis*>(self)->Receive(); }, this);
+    peer_watch_.Start(
+        loop_, peer_, EV_READ, [](void* self, short) { static_cast<FakeRedis*>(self)->Receive(); },
+        this);
   }
 
   void Receive() {

@@ -28,9 +28,7 @@ using cache::testing::Pattern;
 
 constexpr std::string_view kUrl = "http://origin.test/";
 
-cache::Time Now() {
-  return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now());
-}
+cache::Time Now() { return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now()); }
 
 // One worker's view of the shared tier.
 struct Instance {

@@ -56,8 +56,8 @@ TEST(RespTest, ReadsEveryTypeHoweverTheBytesArrive) {
   const std::string_view wire =
       "+OK\r\n-ERR no\r\n:-42\r\n$5\r\na\r\nb!\r\n$-1\r\n$0\r\n\r\n*-1\r\n*0\r\n"
       "*3\r\n:1\r\n*2\r\n$1\r\nx\r\n$-1\r\n+fine\r\n:9223372036854775807\r\n";
-  const Replies expected = {"+OK", "-ERR no", "-42", "'a\r\nb!'", "nil", "''", "nil", "[]",
-                            "[1 ['x' nil] +fine]", "9223372036854775807"};
+  const Replies expected = {"+OK", "-ERR no", "-42", "'a\r\nb!'",           "nil",
+                            "''",  "nil",     "[]",  "[1 ['x' nil] +fine]", "9223372036854775807"};
   for (size_t piece = 1; piece <= wire.size(); ++piece) {
     EXPECT_EQ(ReadAll(wire, piece), expected) << piece;
   }

@@ -51,8 +51,8 @@ struct Peer {
   std::unique_ptr<Client> client;
 };
 
-ScriptArguments Arguments(const std::vector<std::string>& keys, const std::vector<WindowSpec>& specs,
-                          const Charge& charge) {
+ScriptArguments Arguments(const std::vector<std::string>& keys,
+                          const std::vector<WindowSpec>& specs, const Charge& charge) {
   ScriptArguments arguments;
   for (const std::string& key : keys) arguments.Key(key);
   arguments.Arg(charge.unit).Arg(charge.count).Arg(charge.lease).Arg(charge.force ? "1" : "0");
@@ -73,7 +73,9 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
   testing::RedisProcess server;
   Peer peer(server.address());
   std::mt19937 random(4711);
-  const auto below = [&](int n) { return static_cast<int64_t>(random() % static_cast<unsigned>(n)); };
+  const auto below = [&](int n) {
+    return static_cast<int64_t>(random() % static_cast<unsigned>(n));
+  };
   std::vector<Subject> subjects;
   for (int i = 0; i < 12; ++i) {
     Subject subject;
@@ -109,8 +111,8 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
             ASSERT_EQ(reply->items.size(), 2 + 3 * subject.specs.size());
             const int64_t now = reply->items[1].integer;
             std::vector<WindowState> expected(subject.specs.size());
-            const int64_t granted = rules::CheckWindows(subject.logs, subject.specs, charge, now,
-                                                        expected);
+            const int64_t granted =
+                rules::CheckWindows(subject.logs, subject.specs, charge, now, expected);
             ASSERT_EQ(reply->items[0].integer, granted) << "call " << compared;
             for (size_t w = 0; w < expected.size(); ++w) {
               const Reply* part = &reply->items[2 + 3 * w];
@@ -129,7 +131,8 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
     TurnUntil(peer.loop, [&] { return sent - compared < 64 || HasFatalFailure(); }, 60'000);
     if (HasFatalFailure()) return;
   }
-  ASSERT_TRUE(TurnUntil(peer.loop, [&] { return compared == kCalls || HasFatalFailure(); }, 60'000));
+  ASSERT_TRUE(
+      TurnUntil(peer.loop, [&] { return compared == kCalls || HasFatalFailure(); }, 60'000));
   EXPECT_GT(granted_sum, 1000);
   EXPECT_GT(refused_sum, 1000);
   for (const std::string& key : server.Keys()) {
@@ -137,8 +140,8 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
   }
 }
 
-// Many connections, several calls in flight on each: in no stretch of a window's length, wherever it
-// begins, more than the limit.
+// Many connections, several calls in flight on each: in no stretch of a window's length, wherever
+// it begins, more than the limit.
 TEST(SlidingWindowScriptTest, ConcurrentCallersNeverPassTheLimit) {
   testing::RedisProcess server;
   constexpr int64_t kLimit = 25;
@@ -153,23 +156,26 @@ TEST(SlidingWindowScriptTest, ConcurrentCallersNeverPassTheLimit) {
     int open = 0;
     const int64_t end = net::EventLoop::ReadClockMs() + 1000;
     const std::vector<WindowSpec> specs = {{.limit = kLimit, .window = kWindow}};
-    TurnUntil(peer.loop, [&] {
-      while (open < 8 && net::EventLoop::ReadClockMs() < end) {
-        ++open;
-        EXPECT_TRUE(peer.client->SendScript(
-            SlidingWindow(), Arguments({"{x}"}, specs, {}), 30'000, [&](cache::Result<Reply> reply) {
-              --open;
-              if (!reply || reply->items.size() != 5) {
-                ADD_FAILURE() << "no reply";
-              } else if (reply->items[0].integer == 1) {
-                own.push_back(reply->items[1].integer);
-              } else {
-                ++own_refused;
-              }
-            }));
-      }
-      return open == 0;
-    }, 60'000);
+    TurnUntil(
+        peer.loop,
+        [&] {
+          while (open < 8 && net::EventLoop::ReadClockMs() < end) {
+            ++open;
+            EXPECT_TRUE(peer.client->SendScript(SlidingWindow(), Arguments({"{x}"}, specs, {}),
+                                                30'000, [&](cache::Result<Reply> reply) {
+                                                  --open;
+                                                  if (!reply || reply->items.size() != 5) {
+                                                    ADD_FAILURE() << "no reply";
+                                                  } else if (reply->items[0].integer == 1) {
+                                                    own.push_back(reply->items[1].integer);
+                                                  } else {
+                                                    ++own_refused;
+                                                  }
+                                                }));
+          }
+          return open == 0;
+        },
+        60'000);
     const std::lock_guard lock(mutex);
     admitted.insert(admitted.end(), own.begin(), own.end());
     refused += own_refused;
@@ -190,12 +196,12 @@ TEST(SlidingWindowScriptTest, TheWaitToldIsExact) {
   std::vector<std::array<int64_t, 3>> calls;  // granted, now, wait
   const auto call = [&] {
     const size_t before = calls.size();
-    peer.client->SendScript(SlidingWindow(), Arguments({"{x}"}, specs, {}), 5000,
-                            [&](cache::Result<Reply> reply) {
-                              ASSERT_TRUE(reply);
-                              calls.push_back({reply->items[0].integer, reply->items[1].integer,
-                                               reply->items[4].integer});
-                            });
+    peer.client->SendScript(
+        SlidingWindow(), Arguments({"{x}"}, specs, {}), 5000, [&](cache::Result<Reply> reply) {
+          ASSERT_TRUE(reply);
+          calls.push_back(
+              {reply->items[0].integer, reply->items[1].integer, reply->items[4].integer});
+        });
     TurnUntil(peer.loop, [&] { return calls.size() != before; });
   };
   int64_t free_at = 0;
