@@ -28,9 +28,10 @@ ClientConnection::ClientConnection(Worker& worker, std::shared_ptr<const rules::
     : worker_(worker),
       listener_(std::move(listener)),
       stream_(std::move(stream)),
-      deadline_(worker.loop(), [this] { OnDeadline(); }) {
+      deadline_(
+          worker.loop(), [](void* self) { static_cast<ClientConnection*>(self)->OnDeadline(); },
+          this) {
   info_.peer_ip = peer.IpText();
-  info_.client_ip = info_.peer_ip;
   info_.tls = stream_.ssl() != nullptr;
   if (!listener_->trusted_proxies.empty()) {
     const auto ip = rules::ParseIp(info_.peer_ip);
@@ -429,7 +430,7 @@ bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snaps
                                  static_cast<uint64_t>(duration_us));
   if (worker_.access_log().enabled()) {
     AccessRecord record;
-    FillRequestRecord(record, head, info_, *listener_);
+    FillRequestRecord(record, head, info_.peer_ip, *listener_);
     record.time = now;
     record.status = stored.facts().status;
     record.bytes_in = bytes_in_;
@@ -472,7 +473,7 @@ void ClientConnection::RefuseRequest(const http1::ParseError& error,
   if (worker_.access_log().enabled()) {
     static const cache::RequestHead kNoHead;
     AccessRecord record;
-    FillRequestRecord(record, head != nullptr ? *head : kNoHead, info_, *listener_);
+    FillRequestRecord(record, head != nullptr ? *head : kNoHead, info_.peer_ip, *listener_);
     record.time = context.now;
     record.status = error.status;
     record.bytes_in = bytes_in_;

@@ -34,6 +34,7 @@ Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, Sna
       head_(std::move(head)),
       framing_(framing),
       info_(client_->info()),
+      client_ip_(info_.peer_ip),
       wait_timer_([this] { OnFillWaitOver(); }),
       started_(worker.WallNow()),
       started_ns_(net::EventLoop::ReadClockNs()) {
@@ -55,7 +56,7 @@ void Exchange::Start() {
   }
   pool_ = worker_.pool(rule_->upstream_index);
   if (info_.peer_trusted) {
-    info_.client_ip = EffectiveClient(head_, info_.peer_ip, client_->listener());
+    client_ip_ = EffectiveClient(head_, info_.peer_ip, client_->listener());
   }
   snapshot_->rules.MatchLimits(head_, &policies_);
   admitted_ = [this] { LookUp(); };
@@ -180,7 +181,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   }
   job.key = key_;
   job.client = info_;
-  job.stored = stored_;
+  if (stored_ && !stored_->facts().partial) job.stored = stored_;
   job.permit = std::move(permit);
   if (background) {
     // The refresh is nobody's own request: its range and conditions are the stored response's.
@@ -241,10 +242,16 @@ void Exchange::OnClientGone() {
     Log();
   }
   client_.reset();
-  tee_ = {};
+  const bool read_by_others = tee_ && tee_.has_readers() && fetch_;
+  if (read_by_others) {
+    lingering_ = self;
+    fetch_->Resume();
+  } else {
+    tee_ = {};
+  }
   if (state_ == State::kDone) return;
   state_ = State::kDone;
-  if (fetch_) fetch_->Cancel();
+  if (fetch_ && !read_by_others) fetch_->Cancel();
   tunnel_.reset();
   limit_pending_.reset();
   remote_pending_.reset();
@@ -267,8 +274,8 @@ void Exchange::OnRequestBroken(const http1::ParseError& error) {
 }
 
 void FillRequestRecord(AccessRecord& record, const cache::RequestHead& head,
-                       const ClientInfo& client, const rules::Listener& listener) {
-  record.client = client.client_ip;
+                       std::string_view client_ip, const rules::Listener& listener) {
+  record.client = client_ip;
   record.listener = listener.name;
   record.method = head.method_text;
   record.scheme = head.scheme;

@@ -113,6 +113,7 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   void FlushHead();
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
   void OnInvalidated();
+  void FeedTee(std::string_view data);
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
   void UpdateFromHead(const cache::ResponseHead& head);
   void OnInterim(cache::ResponseHead& head) override;
@@ -134,6 +135,7 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   cache::RequestHead head_;
   http1::Framing framing_;
   ClientInfo info_;
+  std::string client_ip_;  // behind trusted proxies, what they say
   State state_ = State::kNew;
 
   // Admission.
@@ -170,6 +172,7 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   cache::ResponseHead passed_head_;
   http1::Framing passed_framing_;
   cache::FillPermit tee_;  // an answer of our own that is stored on its way
+  std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
   size_t invalidations_pending_ = 0;
   std::unique_ptr<Tunnel> tunnel_;
 
@@ -200,6 +203,6 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
 
 // The request's side of a log line. Views point into the arguments.
 void FillRequestRecord(AccessRecord& record, const cache::RequestHead& head,
-                       const ClientInfo& client, const rules::Listener& listener);
+                       std::string_view client_ip, const rules::Listener& listener);
 
 }  // namespace satchel::proxy

@@ -1,20 +1,13 @@
-#include <openssl/sha.h>
-
 #include <utility>
 
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
 #include "proxy/limit_fields.h"
+#include "proxy/net/sha256.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
 namespace {
-
-std::array<uint8_t, 32> Sha256(std::string_view bytes) {
-  std::array<uint8_t, 32> digest;
-  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
-  return digest;
-}
 
 LimitOutcome OutcomeOf(const LimitVerdict& verdict) {
   switch (verdict.source) {
@@ -38,9 +31,9 @@ void Exchange::Admit() {
   while (next_policy_ < policies_.size()) {
     const rules::RateLimitPolicy& policy = *policies_[next_policy_++];
     if ((policy.count == rules::CountWhat::kOrigin) != at_origin_) continue;
-    const auto ip = rules::ParseIp(info_.client_ip);
+    const auto ip = rules::ParseIp(client_ip_);
     const rules::Identity identity =
-        rules::FindIdentity(policy, head_, ip.value_or(rules::IpAddress{}), Sha256);
+        rules::FindIdentity(policy, head_, ip.value_or(rules::IpAddress{}), net::Sha256);
     if (identity.outcome == rules::Identity::Outcome::kSkip) continue;
     limit_policy_ = policy.name;
     if (identity.outcome == rules::Identity::Outcome::kUnauthorized) {

@@ -193,6 +193,19 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
   // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5).
   if (head.status == stored_->facts().status &&
       cache::HeadConfirms(stored_->Fields(), stored_->body().size(), head.fields)) {
+    cache::UpdateResult update = cache::UpdateStored(
+        head_, stored_->Fields(), stored_->facts(), head,
+        cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), worker_.WallNow(), worker_.Random(),
+        rule_->cache);
+    cache::RequestHead as_get = head_;
+    as_get.method = Method::kGet;
+    cache::FillPermit permit;
+    if (update.verdict.store) permit = worker_.store().TryLead(key_, as_get, rule_->cache);
+    if (!permit) return;  // somebody is fetching the whole
+    const cache::StoredPtr updated = cache::StoredResponse::WithFields(
+        *stored_, std::move(update.fields), update.verdict.facts);
+    permit.CompleteWith(updated, true);
+    if (worker_.remote() != nullptr) worker_.remote()->Put(updated, rule_->cache);
     return;
   }
   worker_.store().Invalidate(key_);
@@ -274,10 +287,7 @@ void Exchange::FlushHead() {
 
 void Exchange::OnData(std::string_view data) {
   const auto self = shared_from_this();
-  if (tee_) {
-    tee_.Append(data);
-    if (tee_.is_pass()) tee_.Release(Reason::kTooLarge);
-  }
+  FeedTee(data);
   if (!client_ || !pass_body_) return;
   char prefix[24];
   iovec pieces[3];
@@ -299,8 +309,38 @@ void Exchange::OnData(std::string_view data) {
   }
 }
 
+// A tee has readers too when somebody asked for the same while it grew.
+void Exchange::FeedTee(std::string_view data) {
+  constexpr uint64_t kBacklogHigh = 1024 * 1024;
+  constexpr uint64_t kBacklogLow = 256 * 1024;
+  if (!tee_) return;
+  tee_.Append(data);
+  if (!tee_.is_pass()) return;
+  cache_status_.stored = false;
+  if (!tee_.has_readers()) {
+    Add(worker_.metrics().bounds, Bound::kMaxObject);
+    tee_.Release(Reason::kTooLarge);
+    if (lingering_) {
+      fetch_->Cancel();
+      lingering_.reset();
+    }
+    return;
+  }
+  if (tee_.Backlog() < kBacklogHigh) return;
+  fetch_->Pause();
+  tee_.NotifyBelow(kBacklogLow, [weak = weak_from_this(), loop = &worker_.loop()] {
+    loop->Post([weak] {
+      const auto self = weak.lock();
+      if (self && self->fetch_ && (!self->client_ || self->client_->unsent() == 0)) {
+        self->fetch_->Resume();
+      }
+    });
+  });
+}
+
 void Exchange::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
+  lingering_.reset();
   if (tee_) {
     const cache::StoredPtr stored = tee_.Finish();
     if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache);
@@ -321,6 +361,7 @@ void Exchange::OnEnd(cache::HeaderMap& trailers) {
 void Exchange::OnFetchError(const FetchError& error) {
   const auto self = shared_from_this();
   tee_ = {};
+  lingering_.reset();
   if (!client_) return;
   error_ = error.message;
   if (head_sent_) {

@@ -31,7 +31,10 @@ ReplyContext Exchange::Context() const {
   context.client_minor_version = head_.minor_version;
   context.rule = rule_;
   context.extra_fields = limit_fields_;
-  if (task_ && !followed_) context.inner_status = task_->inner_status();
+  if (task_ && !followed_) {
+    context.inner_status = task_->inner_status();
+    context.own_fields = task_->own_fields();
+  }
   return context;
 }
 
@@ -350,7 +353,7 @@ void Exchange::Log() {
                                  static_cast<uint64_t>(duration_us));
   if (!worker_.access_log().enabled() || !client_) return;
   AccessRecord record;
-  FillRequestRecord(record, head_, info_, client_->listener());
+  FillRequestRecord(record, head_, client_ip_, client_->listener());
   record.time = started_;
   record.status = status_;
   record.bytes_in = client_->bytes_in();

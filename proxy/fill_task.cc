@@ -6,6 +6,7 @@
 #include "cache/storability.h"
 #include "cache/validation.h"
 #include "proxy/exchange.h"
+#include "proxy/http1/serializer.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
@@ -120,6 +121,25 @@ bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
   return true;
 }
 
+// Fields that a qualified no-cache or private names, or that speak of one exchange, go to the client
+// whose request brought them, and to nobody else (RFC 9111 5.2.2.4, 5.2.2.7).
+void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored) {
+  cache::HeaderMap fields = received;
+  cache::RemoveHopByHop(fields);
+  for (const cache::HeaderMap::Field field : fields) {
+    switch (field.id) {
+      case cache::FieldId::kAge:
+      case cache::FieldId::kCacheStatus:
+      case cache::FieldId::kContentLength:
+      case cache::FieldId::kContentEncoding:
+      case cache::FieldId::kContentRange:
+        continue;
+      default:
+        if (!stored.Has(field.name)) http1::AppendField(own_fields_, field.name, field.value);
+    }
+  }
+}
+
 void FillTask::OnNotModified(const cache::ResponseHead& head) {
   const cache::Time now = worker_.WallNow();
   cache::UpdateResult update = cache::UpdateStored(
@@ -131,14 +151,12 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   cache::ResponseFacts facts = update.verdict.facts;
   if (!update.verdict.store) {
     // It answers this request and no other.
-    facts = job_.stored->facts();
-    facts.received = now;
-    facts.initial_age = cache::Millis(0);
     facts.lifetime = cache::Millis(0);
     if (update.verdict.reason != cache::Reason::kRequestNoStore) {
       worker_.store().Invalidate(job_.key);
     }
   }
+  KeepOwnFields(head.fields, update.fields);
   const cache::StoredPtr updated =
       cache::StoredResponse::WithFields(*job_.stored, std::move(update.fields), facts);
   Complete(updated, update.verdict.store);
@@ -196,6 +214,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   parts.facts = verdict.facts;
   parts.reason = head.reason;
   parts.fields = cache::StoredFields(head, now, job_.rule->cache);
+  KeepOwnFields(head.fields, parts.fields);
   std::optional<uint64_t> length;
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;

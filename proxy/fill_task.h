@@ -50,6 +50,8 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   bool stored_answer() const { return stored_answer_; }
   cache::Reason stale_reason() const { return stale_reason_; }
   cache::Reason verdict_reason() const { return verdict_reason_; }
+  // Field lines of the origin's answer that are this request's alone and are not stored with it.
+  const std::string& own_fields() const { return own_fields_; }
   // Cache-Status members of the caches between us and the origin.
   const std::string& inner_status() const { return inner_status_; }
 
@@ -57,6 +59,7 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   void AskRemote();
   void OnRemote(cache::Result<cache::StoredPtr> found);
   void StartFetch();
+  void KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored);
   void OnNotModified(const cache::ResponseHead& head);
   bool FallBackOnStale(bool reached, uint16_t status);
   void Complete(cache::StoredPtr response, bool insert,
@@ -91,6 +94,7 @@ class FillTask final : public FetchHandler, public std::enable_shared_from_this<
   cache::Reason stale_reason_ = cache::Reason::kNone;
   cache::Reason verdict_reason_ = cache::Reason::kNone;
   std::string inner_status_;
+  std::string own_fields_;
 };
 
 }  // namespace satchel::proxy

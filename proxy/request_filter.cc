@@ -5,6 +5,7 @@
 
 #include "cache/http/uri.h"
 #include "cache/storability.h"
+#include "cache/vary.h"
 #include "proxy/http1/serializer.h"
 #include "rules/ip_address.h"
 
@@ -186,6 +187,14 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
         return !client.peer_trusted && IsRenamingField(field);
     }
   });
+  // What the key tells apart is what the origin is asked, or the answer would depend on who asked
+  // first.
+  for (const auto& [name, values] : rule.cache.normalize) {
+    const auto value = cache::NormalizedValue(name, head, rule.cache);
+    if (!value) continue;
+    fields.Remove(name);
+    if (!value->empty()) fields.Add(name, *value);
+  }
   for (const std::string& name : rule.request_headers.remove) fields.Remove(name);
   std::string host = head.authority;
   for (const auto& [name, value] : rule.request_headers.set) {

@@ -16,7 +16,6 @@ namespace satchel::proxy {
 // What the connection knows about who asks.
 struct ClientInfo {
   std::string peer_ip;        // of the socket; "unix" for a unix socket
-  std::string client_ip;      // of the request: behind trusted proxies, what they say
   bool peer_trusted = false;  // may set X-Forwarded-* and Forwarded
   bool tls = false;
 };

@@ -65,6 +65,7 @@ void FinishHead(Reply& reply, bool unknown_length, const ReplyContext& context) 
     reply.head.append("Transfer-Encoding: chunked\r\n");
   }
   AppendCacheStatusField(reply.head, context);
+  reply.head.append(context.own_fields);
   reply.head.append(context.extra_fields);
   AppendConnection(reply.head, context);
   reply.head.append("\r\n");

@@ -21,6 +21,7 @@ struct ReplyContext {
   uint8_t client_minor_version = 1;
   const rules::Rule* rule = nullptr;   // its edits of the response; may be null
   std::string_view inner_status;       // Cache-Status members of inner caches, theirs first
+  std::string_view own_fields;         // lines that came for this request alone
   std::string_view extra_fields;       // whole lines with CRLF, for example of rate limits
 };
 

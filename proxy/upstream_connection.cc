@@ -14,7 +14,9 @@
 namespace satchel::proxy {
 
 UpstreamConnection::UpstreamConnection(net::EventLoop& loop, std::shared_ptr<UpstreamServer> server)
-    : loop_(loop), server_(std::move(server)), deadline_(loop, [this] { OnTimer(); }) {
+    : loop_(loop), server_(std::move(server)), 
+      deadline_(
+          loop, [](void* self) { static_cast<UpstreamConnection*>(self)->OnTimer(); }, this) {
   server_->CountOpen(+1);
 }
 

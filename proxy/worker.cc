@@ -106,6 +106,7 @@ std::vector<net::Address> Worker::bound_addresses() const {
 void Worker::Run() {
   for (const auto& listener : listeners_) listener->Start();
   if (redis_client_) redis_client_->Start();
+  if (index_ == 0) store().Tick(WallNow());
   loop_.SetTimer(tick_, kTickMs);
   loop_.Run();
   access_log_.Flush();

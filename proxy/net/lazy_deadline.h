@@ -1,18 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
-#include <utility>
 
 #include "proxy/net/event_loop.h"
 
 namespace satchel::net {
 
 // A deadline that is pushed back again and again, as at every request of a connection: moving it
-// later is one store; the timer looks again when it fires.
+// later is one store; the timer looks again when it fires. One for each idle connection, so it is
+// kept small: `fire` gets `self` and may destroy it.
 class LazyDeadline {
  public:
-  LazyDeadline(EventLoop& loop, std::function<void()> fire) : loop_(loop), fire_(std::move(fire)) {
+  using Fire = void (*)(void* self);
+
+  LazyDeadline(EventLoop& loop, Fire fire, void* self) : loop_(loop), fire_(fire), self_(self) {
     timer_.OnFire([this] { OnTimer(); });
   }
 
@@ -34,13 +35,14 @@ class LazyDeadline {
       return;
     }
     deadline_ms_ = kNever;
-    fire_();
+    fire_(self_);
   }
 
   EventLoop& loop_;
   Timer timer_;
   int64_t deadline_ms_ = kNever;
-  std::function<void()> fire_;
+  Fire fire_;
+  void* self_;
 };
 
 }  // namespace satchel::net
