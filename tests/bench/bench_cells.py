@@ -206,6 +206,7 @@ def hit_wrk(bench, target, _, __):
 
 
 def tls(bench, target, _, __):
+    measure.fetch(target.tls_port, "/size/1024", tls=True)  # the scheme may be part of the key
     return wrk(bench, target, f"https://127.0.0.1:{target.tls_port}/size/1024")
 
 
@@ -277,7 +278,7 @@ def idle(bench, target, connections):
 def syscalls(bench, target, kind, count=4000):
     """System calls per request and the calls they are."""
     path = "/size/1024?no-store&" if kind == "miss" else "/size/1024"
-    options = ["--sequence", bench.fresh()] if kind == "miss" else []
+    options = {"miss": ["--sequence", bench.fresh()], "connection": ["--close"]}.get(kind, [])
     with Load(bench.bin_dir, target.port, path, "--warm", "/size/1024", "--count", count,
               *options) as load:
         trace = measure.Strace(target.find_processes(), bench.folder)

@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
@@ -139,10 +140,14 @@ def wait_for_port(port, process, seconds=10.0):
     raise RuntimeError(f"port {port} never answered")
 
 
-def fetch(port, path):
-    """(status, {lower-case field: value}, body bytes) of one plain GET."""
+def fetch(port, path, tls=False):
+    """(status, {lower-case field: value}, body bytes) of one GET, certificate unchecked."""
     with socket.create_connection(("127.0.0.1", port), 5) as connection:
         connection.settimeout(5)
+        if tls:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection = context.wrap_socket(connection, suppress_ragged_eofs=True)
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: bench.test\r\nConnection: close\r\n\r\n"
                            .encode())
         data = b""

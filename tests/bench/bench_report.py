@@ -89,9 +89,10 @@ def one_off(results, order):
         text += "### memory: bytes\n"
         text += table(["", "per stored 1 KiB object, beyond its body", "per idle connection"],
                       rows) + "\n"
-    for kind in ("hit", "miss"):
+    titles = {"hit": "hit", "miss": "miss", "connection": "hit on a connection of its own"}
+    for kind in titles:
         if found := results.get(f"syscalls {kind}"):
-            text += f"### syscalls: per {kind}, under strace\n"
+            text += f"### syscalls: per {titles[kind]}, under strace\n"
             text += table(["", "calls", "which"],
                           [[name, f"{found[name][0]['calls']:.2f}", found[name][0]["which"]]
                            for name in order if name in found]) + "\n"
