@@ -13,7 +13,7 @@ WORKDIR /src
 COPY deploy/install-packages.sh deploy/
 RUN deploy/install-packages.sh --build
 COPY CMakeLists.txt CMakePresets.json LICENSE ./
-COPY cmake cmake
+COPY .cmake .cmake
 COPY cache cache
 COPY rules rules
 COPY proxy proxy

@@ -12,7 +12,7 @@
 #include <memory>
 #include <vector>
 
-#include "wire.h"
+#include "tests/bench/wire.h"
 
 namespace satchel::bench {
 namespace {

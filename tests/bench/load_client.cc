@@ -25,7 +25,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "wire.h"
+#include "tests/bench/wire.h"
 
 namespace satchel::bench {
 namespace {

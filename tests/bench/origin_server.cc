@@ -17,7 +17,7 @@
 #include <queue>
 #include <vector>
 
-#include "wire.h"
+#include "tests/bench/wire.h"
 
 namespace satchel::bench {
 namespace {
