@@ -12,7 +12,7 @@ mkdir -p "$tools"
 for name in origin_server limit_server load_client; do
   binary="$tools/$name"
   if [ "$here/$name.cc" -nt "$binary" ] || [ "$here/wire.h" -nt "$binary" ]; then
-    g++ -std=c++23 -O2 -Wall -Wextra -Wconversion -o "$binary" "$here/$name.cc" -lssl -lcrypto
+    g++ -I "$here/../.." -std=c++23 -O2 -Wall -Wextra -Wconversion -o "$binary" "$here/$name.cc" -lssl -lcrypto
   fi
 done
 
