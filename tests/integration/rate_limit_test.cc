@@ -102,6 +102,24 @@ TEST_F(RateLimitTest, AMissingOrEmptyKeyIs401AndCostsNothing) {
   EXPECT_EQ(Ask("k").Get("X-RateLimit-Remaining"), "1");
 }
 
+TEST_F(RateLimitTest, RefusedRequestsWithBodiesLeaveTheConnectionInStep) {
+  Start(Limited("{name: hour, rate: 1/1h}"));
+  Ask("k");
+  RawClient client = satchel->Connect();
+  std::string smuggled = Request("GET", "/smuggled");
+  Response refused = client.Exchange("POST", "/api/x", {{"X-API-Key", "k"}}, smuggled);
+  EXPECT_EQ(refused.status, 429) << Describe(refused);
+  Response missing = client.Exchange("POST", "/api/x", {}, smuggled);
+  if (missing.status != 0) {
+    EXPECT_EQ(missing.status, 401) << Describe(missing);
+  }
+  Response open = client.Get("/open");
+  if (open.status != 0) {
+    EXPECT_EQ(open.body, "ok") << Describe(open);
+  }
+  EXPECT_EQ(origin.RequestCount("/smuggled"), 0u);
+}
+
 TEST_F(RateLimitTest, AClientThatWaitsAsToldIsAdmitted) {
   Start(Limited("{name: short, rate: 2/2s}"));
   Ask("k");

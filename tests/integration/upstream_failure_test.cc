@@ -30,6 +30,27 @@ TEST_F(UpstreamFailureTest, ARefusedConnectionIsABadGatewayWithAReason) {
   EXPECT_TRUE(Eventually([&] { return Get("/").body == "back"; }));
 }
 
+TEST_F(UpstreamFailureTest, OurOwnErrorsLeaveTheConnectionInStep) {
+  origin.Down();
+  Start();
+  RawClient client = satchel->Connect();
+  Response head = client.Exchange("HEAD", "/");
+  EXPECT_EQ(head.status, 502);
+  Response post = client.Exchange("POST", "/", {}, std::string(5000, 'x'));
+  EXPECT_EQ(post.status, 502) << Describe(post);
+  if (post.Get("Connection") != "close") {
+    EXPECT_EQ(client.Get("/").status, 502);
+  }
+  // A chunked upload whose end comes after the answer is no request of its own.
+  RawClient late = satchel->Connect();
+  late.Send("POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+  Response early = late.Read("POST");
+  EXPECT_EQ(early.status, 502) << Describe(early);
+  late.Send("0\r\n\r\nGET /next HTTP/1.1\r\nHost: test\r\n\r\n");
+  Response next = late.Read();
+  EXPECT_TRUE(next.status == 502 || next.status == 0) << Describe(next);
+}
+
 TEST_F(UpstreamFailureTest, AConnectionResetBeforeTheAnswerIsABadGateway) {
   origin.On("/", [](OriginExchange& exchange) { exchange.Reset(); });
   Start();
