@@ -31,7 +31,8 @@ Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, Sna
       client_(std::move(client)),
       snapshot_(std::move(snapshot)),
       rule_(rule),
-      head_(std::move(head)),
+      shared_head_(std::make_shared<cache::RequestHead>(std::move(head))),
+      head_(*shared_head_),
       framing_(framing),
       info_(client_->info()),
       client_ip_(info_.peer_ip),
@@ -172,7 +173,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   job.snapshot = snapshot_;
   job.rule = rule_;
   job.pool = pool_;
-  job.head = head_;
+  job.head = shared_head_;
   job.target = head_.target;
   if (!rule_->rewrite.empty()) {
     rules::Captures captures;
@@ -185,16 +186,18 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   job.permit = std::move(permit);
   if (background) {
     // The refresh is nobody's own request: its range and conditions are the stored response's.
-    job.head.fields.Remove(FieldId::kRange);
-    job.head.fields.Remove(FieldId::kIfRange);
-    job.head.fields.Remove(FieldId::kIfNoneMatch);
-    job.head.fields.Remove(FieldId::kIfModifiedSince);
-    job.head.method = Method::kGet;
-    job.head.method_text = "GET";
+    auto head = std::make_shared<cache::RequestHead>(head_);
+    head->fields.Remove(FieldId::kRange);
+    head->fields.Remove(FieldId::kIfRange);
+    head->fields.Remove(FieldId::kIfNoneMatch);
+    head->fields.Remove(FieldId::kIfModifiedSince);
+    head->method = Method::kGet;
+    head->method_text = "GET";
+    job.head = std::move(head);
   } else {
     job.leader = weak_from_this();
   }
-  return std::make_shared<FillTask>(worker_, std::move(job));
+  return std::shared_ptr<FillTask>(new FillTask(worker_, std::move(job)));
 }
 
 void Exchange::RefreshInBackground() {

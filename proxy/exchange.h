@@ -17,6 +17,7 @@
 #include "proxy/fetch.h"
 #include "proxy/fill_task.h"
 #include "proxy/metrics.h"
+#include "proxy/net/pooled.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/responder.h"
 #include "proxy/snapshot.h"
@@ -35,7 +36,9 @@ class Worker;
 //   any -> kDone
 //
 // Owner thread only; held by its connection, by callbacks weakly.
-class Exchange final : public FetchHandler, public std::enable_shared_from_this<Exchange> {
+class Exchange final : public FetchHandler,
+                       public net::Pooled<Exchange>,
+                       public std::enable_shared_from_this<Exchange> {
  public:
   // `rule` null: no rule matches. Takes `head`'s contents.
   static std::shared_ptr<Exchange> Create(Worker& worker, std::shared_ptr<ClientConnection> client,
@@ -132,7 +135,8 @@ class Exchange final : public FetchHandler, public std::enable_shared_from_this<
   SnapshotPtr snapshot_;
   const rules::Rule* rule_;
   std::shared_ptr<UpstreamPool> pool_;
-  cache::RequestHead head_;
+  const std::shared_ptr<const cache::RequestHead> shared_head_;  // with the task that we lead
+  const cache::RequestHead& head_;
   http1::Framing framing_;
   ClientInfo info_;
   std::string client_ip_;  // behind trusted proxies, what they say

@@ -78,7 +78,8 @@ void Exchange::StartPass() {
   request.body = framing_.kind;
   request.upgrade = upgrade;
   request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing_, upgrade);
-  fetch_ = std::make_shared<Fetch>(worker_, pool_, rule_->timeouts, std::move(request), this);
+  fetch_ = std::shared_ptr<Fetch>(
+      new Fetch(worker_, pool_, rule_->timeouts, std::move(request), this));
   fetch_->Start();
   if (!early_body_.empty()) fetch_->SendBody(std::exchange(early_body_, {}));
   if (upload_ended_ && framing_.kind != http1::BodyKind::kNone) fetch_->EndBody(upload_trailers_);

@@ -61,7 +61,7 @@ void FillTask::Complete(cache::StoredPtr response, bool insert, cache::Reason wh
 void FillTask::AskRemote() {
   remote_started_ns_ = net::EventLoop::ReadClockNs();
   remote_pending_ = worker_.remote()->Lookup(
-      job_.key, job_.head, job_.rule->cache,
+      job_.key, *job_.head, job_.rule->cache,
       [this](cache::Result<cache::StoredPtr> found) { OnRemote(std::move(found)); });
 }
 
@@ -76,7 +76,7 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
     return;
   }
   const cache::StoredPtr response = std::move(*found);
-  const cache::Decision decision = cache::Decide(job_.head, &response->facts(), false,
+  const cache::Decision decision = cache::Decide(*job_.head, &response->facts(), false,
                                                  worker_.WallNow(), job_.rule->cache);
   const bool background = job_.leader.expired();
   if (decision.action == cache::Action::kServe ||
@@ -95,16 +95,19 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
 }
 
 void FillTask::StartFetch() {
-  cache::RequestHead head = job_.head;
+  const cache::RequestHead* head = job_.head.get();
+  cache::RequestHead validating;
   if (job_.stored) {
-    conditional_ = cache::MakeConditional(head, job_.stored->Fields());
+    validating = *head;
+    conditional_ = cache::MakeConditional(validating, job_.stored->Fields());
+    head = &validating;
   }
   FetchRequest request;
-  request.method = head.method_text;
+  request.method = head->method_text;
   request.idempotent = true;
-  request.head = BuildUpstreamHead(head, job_.target, *job_.rule, job_.client, {}, false);
-  fetch_ = std::make_shared<Fetch>(worker_, job_.pool, job_.rule->timeouts, std::move(request),
-                                   this);
+  request.head = BuildUpstreamHead(*head, job_.target, *job_.rule, job_.client, {}, false);
+  fetch_ = std::shared_ptr<Fetch>(
+      new Fetch(worker_, job_.pool, job_.rule->timeouts, std::move(request), this));
   fetch_->Start();
 }
 
@@ -114,7 +117,7 @@ void FillTask::OnInterim(cache::ResponseHead& head) {
 
 bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
   if (!job_.stored || published_) return false;
-  stale_reason_ = cache::MayServeOnError(job_.head, job_.stored->facts(), worker_.WallNow(),
+  stale_reason_ = cache::MayServeOnError(*job_.head, job_.stored->facts(), worker_.WallNow(),
                                          reached, status, job_.rule->cache);
   if (stale_reason_ == cache::Reason::kNone) return false;
   Complete(job_.stored, false, stale_reason_);
@@ -143,7 +146,7 @@ void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::Head
 void FillTask::OnNotModified(const cache::ResponseHead& head) {
   const cache::Time now = worker_.WallNow();
   cache::UpdateResult update = cache::UpdateStored(
-      job_.head, job_.stored->Fields(), job_.stored->facts(), head,
+      *job_.head, job_.stored->Fields(), job_.stored->facts(), head,
       cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now, worker_.Random(), job_.rule->cache);
   verdict_reason_ = update.verdict.reason;
   revalidated_ = true;
@@ -189,7 +192,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
     return;
   }
   const cache::StoreVerdict verdict =
-      cache::MayStore(job_.head, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
+      cache::MayStore(*job_.head, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
                       worker_.Random(), job_.rule->cache);
   verdict_reason_ = verdict.reason;
   if (!verdict.store || (server_error && job_.stored)) {
@@ -210,7 +213,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   cache::StoredResponse::Parts parts;
   parts.key = job_.key.text();
   parts.vary = cache::ParseVary(head.fields);
-  parts.vary_values = cache::VaryValues(parts.vary, job_.head, job_.rule->cache);
+  parts.vary_values = cache::VaryValues(parts.vary, *job_.head, job_.rule->cache);
   parts.facts = verdict.facts;
   parts.reason = head.reason;
   parts.fields = cache::StoredFields(head, now, job_.rule->cache);

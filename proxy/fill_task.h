@@ -9,6 +9,7 @@
 #include "cache/http/message.h"
 #include "cache/remote_store.h"
 #include "proxy/fetch.h"
+#include "proxy/net/pooled.h"
 #include "proxy/request_filter.h"
 #include "proxy/snapshot.h"
 
@@ -20,13 +21,15 @@ class Worker;
 // The leader's work: brings one response into L1 for whoever reads it, from L2 or from the origin
 // (a validation where a stored response has validators). Lives on when its client leaves. Kept by
 // the worker until it is done; owner thread only.
-class FillTask final : public FetchHandler, public std::enable_shared_from_this<FillTask> {
+class FillTask final : public FetchHandler,
+                       public net::Pooled<FillTask>,
+                       public std::enable_shared_from_this<FillTask> {
  public:
   struct Job {
     SnapshotPtr snapshot;
     const rules::Rule* rule = nullptr;
     std::shared_ptr<UpstreamPool> pool;
-    cache::RequestHead head;
+    std::shared_ptr<const cache::RequestHead> head;
     std::string target;  // for the origin
     cache::CacheKey key;
     ClientInfo client;

@@ -47,9 +47,14 @@ void AppendForwardedValue(std::string& out, std::string_view value) {
   out.push_back('"');
 }
 
-std::string ForwardedNode(std::string_view ip) {
-  if (ip == "unix") return "_unix";
-  return ip.find(':') == std::string_view::npos ? std::string(ip) : "[" + std::string(ip) + "]";
+void AppendForwardedNode(std::string& out, std::string_view ip) {
+  if (ip == "unix") {
+    out.append("_unix");
+  } else if (ip.find(':') == std::string_view::npos) {
+    AppendForwardedValue(out, ip);
+  } else {
+    out.append("\"[").append(ip).append("]\"");
+  }
 }
 
 }  // namespace
@@ -145,31 +150,21 @@ std::string EffectiveClient(const RequestHead& head, const std::string& peer_ip,
 std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
                               const rules::Rule& rule, const ClientInfo& client,
                               const http1::Framing& framing, bool upgrade) {
-  HeaderMap fields = head.fields;
+  // Reused from request to request: a copy into memory that is there already.
+  static thread_local HeaderMap fields;
+  fields = head.fields;
   const std::string upgrade_value(upgrade ? *head.fields.First(FieldId::kUpgrade) : "");
   cache::RemoveHopByHop(fields);
-  std::string forwarded_for;
-  std::string forwarded;
+  std::string earlier_for;
+  std::string earlier_forwarded;
   std::string forwarded_proto = head.scheme;
   std::string forwarded_host = head.authority;
   if (client.peer_trusted) {
-    forwarded_for = fields.Joined(FieldId::kXForwardedFor).value_or("");
-    forwarded = fields.Joined(FieldId::kForwarded).value_or("");
+    earlier_for = fields.Joined(FieldId::kXForwardedFor).value_or("");
+    earlier_forwarded = fields.Joined(FieldId::kForwarded).value_or("");
     forwarded_proto = fields.First(FieldId::kXForwardedProto).value_or(head.scheme);
     forwarded_host = fields.First(FieldId::kXForwardedHost).value_or(head.authority);
   }
-  if (client.peer_ip != "unix") {
-    if (!forwarded_for.empty()) forwarded_for.append(", ");
-    forwarded_for.append(client.peer_ip);
-  }
-  if (!forwarded.empty()) forwarded.append(", ");
-  forwarded.append("for=");
-  AppendForwardedValue(forwarded, ForwardedNode(client.peer_ip));
-  if (!head.authority.empty()) {
-    forwarded.append(";host=");
-    AppendForwardedValue(forwarded, head.authority);
-  }
-  forwarded.append(";proto=").append(head.scheme);
 
   fields.RemoveIf([&](const HeaderMap::Field& field) {
     switch (field.id) {
@@ -206,18 +201,31 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
   }
 
   std::string out;
-  out.reserve(head.method_text.size() + target.size() + host.size() + 512);
+  out.reserve(1024);
   out.append(head.method_text).append(" ").append(target).append(" HTTP/1.1\r\n");
   http1::AppendField(out, "Host", host);
   http1::AppendFields(out, fields);
-  std::string via = head.fields.Joined(FieldId::kVia).value_or("");
-  if (!via.empty()) via.append(", ");
-  via.append(head.minor_version == 0 ? "1.0 satchel" : "1.1 satchel");
-  http1::AppendField(out, "Via", via);
-  if (!forwarded_for.empty()) http1::AppendField(out, "X-Forwarded-For", forwarded_for);
+  out.append("Via: ");
+  if (const auto via = head.fields.Joined(FieldId::kVia)) out.append(*via).append(", ");
+  out.append(head.minor_version == 0 ? "1.0 satchel\r\n" : "1.1 satchel\r\n");
+  if (client.peer_ip != "unix") {
+    out.append("X-Forwarded-For: ");
+    if (!earlier_for.empty()) out.append(earlier_for).append(", ");
+    out.append(client.peer_ip).append("\r\n");
+  } else if (!earlier_for.empty()) {
+    http1::AppendField(out, "X-Forwarded-For", earlier_for);
+  }
   http1::AppendField(out, "X-Forwarded-Proto", forwarded_proto);
   if (!forwarded_host.empty()) http1::AppendField(out, "X-Forwarded-Host", forwarded_host);
-  http1::AppendField(out, "Forwarded", forwarded);
+  out.append("Forwarded: ");
+  if (!earlier_forwarded.empty()) out.append(earlier_forwarded).append(", ");
+  out.append("for=");
+  AppendForwardedNode(out, client.peer_ip);
+  if (!head.authority.empty()) {
+    out.append(";host=");
+    AppendForwardedValue(out, head.authority);
+  }
+  out.append(";proto=").append(head.scheme).append("\r\n");
   if (framing.kind == http1::BodyKind::kChunked) {
     out.append("Transfer-Encoding: chunked\r\n");
   } else if (framing.kind == http1::BodyKind::kLength) {
