@@ -51,13 +51,19 @@ trap 'exit 130' INT TERM
 ok() { passed=$((passed + 1)); echo "  ok      $*"; }
 no() { failed=$((failed + 1)); echo "  FAILED  $*"; }
 
-# free_ports N: N ports of the loopback interface that nobody listens on, on one line.
+# free_ports N: N ports of the loopback interface that nobody listens on, on one line. Below the range
+# from which the system takes ports for outgoing connections, which could be gone a moment later.
 free_ports() {
   python3 - "$1" <<'PYTHON'
-import socket, sys
-held = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in held:
-    s.bind(("127.0.0.1", 0))
+import random, socket, sys
+held = []
+while len(held) < int(sys.argv[1]):
+    s = socket.socket()
+    try:
+        s.bind(("127.0.0.1", random.randrange(10240, 32000)))
+        held.append(s)
+    except OSError:
+        s.close()
 print(*(s.getsockname()[1] for s in held))
 PYTHON
 }

@@ -64,8 +64,7 @@ exec 5<&-
 expect "the event feed streams" "$event" "event: hello"
 
 ask "http://$web/api/bestsellers"
-kill -KILL "$shop_pid"
-wait "$shop_pid" 2>/dev/null || true
+{ kill -KILL "$shop_pid" && wait "$shop_pid"; } 2>/dev/null || true
 ask "http://$web/api/books/7"
 expect "with the app gone, a stored book is still served" "$status" 200
 ask "http://$web/api/books/8"
