@@ -6,6 +6,7 @@ import re
 import socket
 import statistics
 import subprocess
+import threading
 import time
 
 import bench_measure as measure
@@ -21,17 +22,21 @@ class Unproven(RuntimeError):
 class Load:
     """load_client on the client's core, stopped at its two marks."""
 
-    def __init__(self, bin_dir, port, path, *options):
+    def __init__(self, bin_dir, port, path, *options, patience=20.0):
         command = [os.path.join(bin_dir, "load_client"), str(port), path, *map(str, options)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True, preexec_fn=measure.pin(measure.CLIENT_CORE))
+        # Ends a run that hangs: the next read finds the end of the pipe.
+        self.watchdog = threading.Timer(patience, self.process.kill)
+        self.watchdog.daemon = True
+        self.watchdog.start()
         self.expect("ready")
 
     def expect(self, word):
         line = self.process.stdout.readline().strip()
         if line != word:
             self.close()
-            raise RuntimeError(f"load_client said {line!r}, not {word}")
+            raise RuntimeError(f"load_client said {line!r}, not {word}, or took too long")
 
     def go(self):
         self.process.stdin.write("\n")
@@ -43,6 +48,7 @@ class Load:
 
     def close(self):
         """Ends it, whatever it is doing."""
+        self.watchdog.cancel()
         if self.process.poll() is None and not self.process.stdin.closed:
             self.process.stdin.close()
         try:
@@ -75,8 +81,8 @@ class Bench:
         self.serial += 1
         return self.serial * 10_000_000
 
-    def load(self, port, path, *options):
-        with Load(self.bin_dir, port, path, *options) as load:
+    def load(self, port, path, *options, patience=20.0):
+        with Load(self.bin_dir, port, path, *options, patience=patience) as load:
             load.go()
             return load.result()
 
@@ -230,7 +236,8 @@ ONE_OFF = ["memory", "idle", "syscalls", "herd", "swr"]
 def preload(bench, target, objects):
     """Every object of the Zipf set, once."""
     if target.caches:
-        result = bench.load(target.port, "/object/", "--sequence", 0, "--count", objects)
+        result = bench.load(target.port, "/object/", "--sequence", 0, "--count", objects,
+                            patience=30.0)
         if result["errors"] or result["requests"] < objects:
             raise Unproven(f"preload: {result}")
 
@@ -275,7 +282,7 @@ def idle(bench, target, connections):
         return {"bytes": (measure.pss_bytes(target.find_processes()) - before) / connections}
 
 
-def syscalls(bench, target, kind, count=4000):
+def syscalls(bench, target, kind, count=3000):
     """System calls per request and the calls they are."""
     path = "/size/1024?no-store&" if kind == "miss" else "/size/1024"
     options = {"miss": ["--sequence", bench.fresh()], "connection": ["--close"]}.get(kind, [])

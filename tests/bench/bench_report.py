@@ -77,7 +77,7 @@ def one_off(results, order):
                  show(median(results.get("swr", {}).get(name, []), "fetches"), "{:.0f}"),
                  show(median(results.get("swr", {}).get(name, []), "p99"), "{:.1f}")]
                 for name in order
-                if name in results.get("herd", {}) or name in results.get("swr", {})]:
+                if any(any(results.get(c, {}).get(name, [])) for c in ("herd", "swr"))]:
         text += (f"### herd and swr: {cells.HERD} clients at once on one key, origin "
                  f"{cells.HERD_DELAY_MS} ms\n")
         text += table(["", "cold: fetches", "cold: p99 ms", "expired: fetches",
@@ -109,7 +109,7 @@ def goals(results):
     for cell, (title, key, most) in GOALS_OF.items():
         got = median(results.get(cell, {}).get("satchel", []), key)
         if got is not None:
-            rows.append([title, f"<= {most}", f"{got:.1f}", "yes" if got <= most else "no"])
+            rows.append([title, f"<= {most}", f"{got:.2f}", "yes" if got <= most else "no"])
     for cell in ("herd", "swr"):
         got = median(results.get(cell, {}).get("satchel", []), "fetches")
         if got is not None:
