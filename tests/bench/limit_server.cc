@@ -213,7 +213,7 @@ class Limit {
 }  // namespace satchel::bench
 
 int main(int argc, char** argv) {
-  if (argc != 3 && argc != 6) {
+  if ((argc != 3 && argc != 6) || std::atoi(argv[1]) <= 0) {
     std::fprintf(stderr, "usage: limit_server PORT OBJECTS [TLS_PORT CERTIFICATE KEY]\n");
     return 2;
   }

@@ -380,6 +380,7 @@ class Client {
 bool ParseOptions(int argc, char** argv, Options* options) {
   if (argc < 3) return false;
   options->port = std::atoi(argv[1]);
+  if (options->port <= 0) return false;
   options->path = argv[2];
   for (int i = 3; i < argc; ++i) {
     const std::string_view name = argv[i];

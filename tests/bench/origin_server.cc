@@ -230,7 +230,7 @@ class Origin {
 }  // namespace satchel::bench
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  if (argc != 2 || std::atoi(argv[1]) <= 0) {
     std::fprintf(stderr, "usage: origin_server PORT\n");
     return 2;
   }
