@@ -296,8 +296,12 @@ void Fetch::OnBroken() {
     return;
   }
   if (state_ == State::kConnecting) {
-    AttemptFailed(pool_->tls() ? UpstreamError::kTls : UpstreamError::kConnect, 502,
-                  "cannot connect to " + server_text_);
+    const std::string tls = connection_->handshake_error();
+    if (tls.empty()) {
+      AttemptFailed(UpstreamError::kConnect, 502, "cannot connect to " + server_text_);
+    } else {
+      AttemptFailed(UpstreamError::kTls, 502, "no TLS with " + server_text_ + ": " + tls);
+    }
   } else {
     AttemptFailed(UpstreamError::kReset, 502, "connection to " + server_text_ + " broke");
   }

@@ -93,6 +93,7 @@ void UpstreamConnection::ContinueHandshake() {
       watch_.Watch(stream_.wants_write() ? EV_WRITE : EV_READ);
       return;
     default:
+      handshake_error_ = stream_.HandshakeError();
       Break();
       if (owner_ != nullptr) owner_->OnBroken();
   }

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "proxy/net/address.h"
@@ -57,6 +58,8 @@ class UpstreamConnection {
   const std::shared_ptr<UpstreamServer>& server() const { return server_; }
   const net::Address& address() const { return address_; }
   bool connected() const { return state_ == State::kOpen; }
+  // Why TLS did not come about; empty when it was not tried or worked.
+  const std::string& handshake_error() const { return handshake_error_; }
   bool reused() const { return uses_ > 1; }
   void CountUse() { ++uses_; }
 
@@ -80,6 +83,7 @@ class UpstreamConnection {
   State state_ = State::kNew;
   bool paused_ = false;
   uint32_t uses_ = 0;
+  std::string handshake_error_;
 };
 
 }  // namespace satchel::proxy

@@ -15,7 +15,8 @@ namespace satchel::net {
 Stream::Stream(Stream&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       wants_write_(other.wants_write_),
-      ssl_(std::exchange(other.ssl_, nullptr)) {}
+      ssl_(std::exchange(other.ssl_, nullptr)),
+      handshake_error_(other.handshake_error_) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   if (this != &other) {
@@ -23,6 +24,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
     fd_ = std::exchange(other.fd_, -1);
     ssl_ = std::exchange(other.ssl_, nullptr);
     wants_write_ = other.wants_write_;
+    handshake_error_ = other.handshake_error_;
   }
   return *this;
 }
@@ -45,7 +47,20 @@ IoStatus Stream::TlsStatus(int result) {
 IoStatus Stream::Handshake(bool as_client) {
   ERR_clear_error();
   const int result = as_client ? SSL_connect(ssl_) : SSL_accept(ssl_);
-  return result == 1 ? IoStatus::kOk : TlsStatus(result);
+  if (result == 1) return IoStatus::kOk;
+  handshake_error_ = ERR_peek_error();
+  return TlsStatus(result);
+}
+
+std::string Stream::HandshakeError() const {
+  const char* reason = handshake_error_ == 0 ? nullptr : ERR_reason_error_string(handshake_error_);
+  if (reason == nullptr) return "the connection ended";
+  std::string text = reason;
+  if (ssl_ != nullptr && ERR_GET_LIB(handshake_error_) == ERR_LIB_SSL &&
+      ERR_GET_REASON(handshake_error_) == SSL_R_CERTIFICATE_VERIFY_FAILED) {
+    text.append(": ").append(X509_verify_cert_error_string(SSL_get_verify_result(ssl_)));
+  }
+  return text;
 }
 
 IoResult Stream::Read(char* into, size_t size) {

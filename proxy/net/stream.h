@@ -43,6 +43,8 @@ class Stream {
 
   // TLS only: kOk when done, kAgain while under way.
   IoStatus Handshake(bool as_client);
+  // Why Handshake() failed, for a log: "certificate verify failed: hostname mismatch".
+  std::string HandshakeError() const;
   // After kAgain: the direction to wait for, EV_READ or EV_WRITE. Plain streams wait for what
   // they asked.
   bool wants_write() const { return wants_write_; }
@@ -60,6 +62,7 @@ class Stream {
   int fd_ = -1;
   bool wants_write_ = false;
   SSL* ssl_ = nullptr;
+  unsigned long handshake_error_ = 0;  // OpenSSL's code
 };
 
 }  // namespace satchel::net

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <system_error>
 #include <utility>
 
 namespace satchel::net {
@@ -15,9 +16,11 @@ namespace {
 using cache::ErrorSource;
 
 std::string OpenSslReason() {
-  const unsigned long code = ERR_peek_last_error();
-  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  // The first error is the cause; those after it say only which layer it passed through.
+  const unsigned long code = ERR_peek_error();
   ERR_clear_error();
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
+  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
   return reason == nullptr ? "unknown reason" : reason;
 }
 
@@ -63,6 +66,18 @@ bool NameMatches(std::string_view pattern, std::string_view name) {
   return dot != std::string_view::npos && dot > 0 && name.substr(dot) == pattern.substr(1);
 }
 
+using SessionOwner = std::shared_ptr<const ServerTls>;
+
+// Where a session keeps its SessionOwner.
+int SessionOwnerIndex() {
+  static const int index = CRYPTO_get_ex_new_index(
+      CRYPTO_EX_INDEX_SSL, 0, nullptr, nullptr, nullptr,
+      [](void*, void* owner, CRYPTO_EX_DATA*, int, long, void*) {
+        delete static_cast<SessionOwner*>(owner);
+      });
+  return index;
+}
+
 void SetCommon(SSL_CTX* context) {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
@@ -90,7 +105,8 @@ cache::Result<std::shared_ptr<ServerTls>> ServerTls::Load(
     }
     if (SSL_CTX_use_PrivateKey_file(context.get(), file.key.c_str(), SSL_FILETYPE_PEM) != 1) {
       return cache::Fail(ErrorSource::kInternal,
-                         "cannot use private key " + file.key + ": " + OpenSslReason());
+                         "cannot use private key " + file.key + " for certificate " + file.cert +
+                             ": " + OpenSslReason());
     }
     if (SSL_CTX_check_private_key(context.get()) != 1) {
       return cache::Fail(ErrorSource::kInternal,
@@ -103,15 +119,15 @@ cache::Result<std::shared_ptr<ServerTls>> ServerTls::Load(
   }
   SSL_CTX* first = server->contexts_.front().context.get();
   SSL_CTX_set_tlsext_servername_callback(first, &ServerTls::OnServerName);
-  SSL_CTX_set_tlsext_servername_arg(first, server.get());
   return server;
 }
 
-int ServerTls::OnServerName(SSL* ssl, int*, void* self) {
+int ServerTls::OnServerName(SSL* ssl, int*, void*) {
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
   if (name == nullptr) return SSL_TLSEXT_ERR_OK;
   const std::string wanted = Lower(name);
-  for (const Named& candidate : static_cast<ServerTls*>(self)->contexts_) {
+  const auto* owner = static_cast<const SessionOwner*>(SSL_get_ex_data(ssl, SessionOwnerIndex()));
+  for (const Named& candidate : (*owner)->contexts_) {
     for (const std::string& pattern : candidate.names) {
       if (!NameMatches(pattern, wanted)) continue;
       SSL_set_SSL_CTX(ssl, candidate.context.get());
@@ -124,6 +140,12 @@ int ServerTls::OnServerName(SSL* ssl, int*, void* self) {
 SSL* ServerTls::NewSession(int fd) const {
   SSL* ssl = SSL_new(contexts_.front().context.get());
   if (ssl == nullptr) return nullptr;
+  auto owner = std::make_unique<SessionOwner>(shared_from_this());
+  if (SSL_set_ex_data(ssl, SessionOwnerIndex(), owner.get()) != 1) {
+    SSL_free(ssl);
+    return nullptr;
+  }
+  static_cast<void>(owner.release());  // freed with the session
   if (SSL_set_fd(ssl, fd) != 1) {
     SSL_free(ssl);
     return nullptr;

@@ -19,7 +19,7 @@ using TlsContext = std::unique_ptr<SSL_CTX, TlsContextDeleter>;
 
 // TLS 1.2 and 1.3 towards clients: certificates picked by SNI, ALPN http/1.1. Immutable once
 // loaded, shared by all threads.
-class ServerTls {
+class ServerTls : public std::enable_shared_from_this<ServerTls> {
  public:
   struct CertificateFiles {
     std::string cert;  // PEM chain
@@ -28,11 +28,12 @@ class ServerTls {
   // The first certificate answers where no name matches. Errors name the file and the reason.
   static cache::Result<std::shared_ptr<ServerTls>> Load(const std::vector<CertificateFiles>& files,
                                                         bool require_tls13);
-  // A server session on a connected descriptor; null when out of memory.
+  // A server session on a connected descriptor; null when out of memory. It keeps this alive, so
+  // that a handshake under way outlives a reload.
   SSL* NewSession(int fd) const;
 
  private:
-  static int OnServerName(SSL* ssl, int* alert, void* self);
+  static int OnServerName(SSL* ssl, int* alert, void*);
 
   struct Named {
     std::vector<std::string> names;  // lower case, "*.example.com" allowed
