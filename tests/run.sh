@@ -89,7 +89,11 @@ tests() {
   if [ "$stage" = tsan ] && setarch -R true 2>/dev/null; then runner=(setarch -R); fi
   # Reports go to files: a process that a test started may die of one without the test seeing it.
   local common="log_path=$reports/report"
-  ASAN_OPTIONS="$common:detect_stack_use_after_return=1:strict_string_checks=1" \
+  # Memory bounds are the dev stage's business; here they only catch what grows without end.
+  local factor=1
+  [ "$stage" = dev ] || factor=6
+  SATCHEL_MEMORY_FACTOR=$factor \
+  ASAN_OPTIONS="$common:quarantine_size_mb=16:detect_stack_use_after_return=1:strict_string_checks=1" \
   UBSAN_OPTIONS="$common:print_stacktrace=1" \
   TSAN_OPTIONS="$common:second_deadlock_stack=1:halt_on_error=1" \
     "${runner[@]}" ctest --test-dir "$output/$stage" -j "$jobs" --output-on-failure \

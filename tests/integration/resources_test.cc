@@ -126,7 +126,7 @@ TEST_F(ResourcesTest, APipelineNobodyReadsIsBounded) {
   for (int i = 0; i < 100; ++i) {
     if (!client.Send(many, milliseconds(200))) break;
   }
-  EXPECT_LT(satchel->process().ResidentBytes(), before + 16 * kMiB);
+  EXPECT_LT(satchel->process().ResidentBytes(), before + MemoryAllowance(16 * kMiB));
   EXPECT_EQ(Get("/").status, 200);
 }
 
@@ -141,7 +141,7 @@ TEST_F(ResourcesTest, IdleConnectionsCostLittle) {
     ASSERT_TRUE(idle.back().connected());
     ASSERT_EQ(idle.back().Get("/").status, 200);
   }
-  EXPECT_LT(satchel->process().ResidentBytes(), before + 900 * 16 * 1024);
+  EXPECT_LT(satchel->process().ResidentBytes(), before + MemoryAllowance(900 * 16 * 1024));
 }
 
 TEST_F(ResourcesTest, RunningOutOfDescriptorsPausesAcceptAndRecovers) {

@@ -190,7 +190,7 @@ TEST_F(SoakTest, MixedTrafficLeavesMemoryAndDescriptorsFlat) {
     if (sample.seconds > seconds * 0.8) late = std::max(late, sample.resident);
     most_descriptors = std::max(most_descriptors, sample.descriptors);
   }
-  EXPECT_LT(late, early + early / 5 + 16 * kMiB);
+  EXPECT_LT(late, early + early / 5 + MemoryAllowance(16 * kMiB));
   EXPECT_LT(most_descriptors, 300u);
   std::cout << "soak: " << seconds << " s, " << requests_ << " requests, resident " << early / kMiB
             << " -> " << late / kMiB << " MiB, at most " << most_descriptors << " descriptors\n";

@@ -238,7 +238,7 @@ TEST_F(StreamingTest, ALargeUploadArrivesWhole) {
   EXPECT_EQ(client.Read("PUT").status, 200);
   EXPECT_EQ(origin.Last("/").body_size, kSize);
   EXPECT_TRUE(origin.Last("/").body == Pattern(0, 16 * kMiB));
-  EXPECT_LT(satchel->process().ResidentBytes(), before + 32 * kMiB);
+  EXPECT_LT(satchel->process().ResidentBytes(), before + MemoryAllowance(32 * kMiB));
 }
 
 TEST_F(StreamingTest, AnOriginThatDoesNotReadHoldsTheUploadBack) {
@@ -256,7 +256,7 @@ TEST_F(StreamingTest, AnOriginThatDoesNotReadHoldsTheUploadBack) {
   uint64_t sent = 0;
   while (sent < kSize && client.Send(Pattern(sent, kMiB), milliseconds(700))) sent += kMiB;
   EXPECT_LT(sent, 64 * kMiB);
-  EXPECT_LT(satchel->process().ResidentBytes(), before + 32 * kMiB);
+  EXPECT_LT(satchel->process().ResidentBytes(), before + MemoryAllowance(32 * kMiB));
   client.Reset();
   origin.Release("read on");
 }
@@ -294,7 +294,7 @@ TEST_P(SlowReaderTest, OfATwoGigabyteAnswerDoesNotGrowMemory) {
   }
   EXPECT_TRUE(std::string_view(response.body).substr(0, kMiB) == Pattern(0, kMiB));
   EXPECT_TRUE(std::string_view(response.body).substr(63 * kMiB, kMiB) == Pattern(63 * kMiB, kMiB));
-  EXPECT_LT(largest, before + 32 * kMiB);
+  EXPECT_LT(largest, before + MemoryAllowance(32 * kMiB));
   EXPECT_LT(*sent, 160 * kMiB) << "the origin ran ahead of the reader";
   // The client goes: the origin's connection must go too, not be drained for 2 GiB.
   client.Reset();
@@ -338,7 +338,7 @@ TEST_F(StreamingTest, ManySlowReadersOfOneGrowingObjectShareItsMemory) {
     ASSERT_TRUE(clients[i].ReadBody(&responses[i])) << Describe(responses[i]);
     EXPECT_TRUE(responses[i].body == expected);
   }
-  EXPECT_LT(satchel->process().ResidentBytes(), before + 32 * kMiB);
+  EXPECT_LT(satchel->process().ResidentBytes(), before + MemoryAllowance(32 * kMiB));
 }
 
 }  // namespace

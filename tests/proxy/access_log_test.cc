@@ -101,7 +101,7 @@ TEST(AccessLogTest, WhatDoesNotApplyIsLeftOut) {
 
 TEST(AccessLogTest, NothingAClientSendsBreaksALine) {
   AccessRecord record = SomeRecord();
-  const std::string nasty("/\"},{\"status\":500}\n\r\0\x1b[31m\xff\xfe\\", 33);
+  const std::string nasty("/\"},{\"status\":500}\n\r\0\x1b[31m\xff\xfe\\", 29);
   record.target = nasty;
   record.host = nasty;
   record.user_agent = nasty;

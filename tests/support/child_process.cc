@@ -180,4 +180,9 @@ CommandResult RunCommand(const std::vector<std::string>& argv,
   return result;
 }
 
+uint64_t MemoryAllowance(uint64_t bytes) {
+  const char* factor = std::getenv("SATCHEL_MEMORY_FACTOR");
+  return factor == nullptr ? bytes : bytes * std::strtoull(factor, nullptr, 10);
+}
+
 }  // namespace satchel::testing

@@ -97,4 +97,8 @@ CommandResult RunCommand(const std::vector<std::string>& argv,
                          const std::vector<std::string>& environment = {},
                          const std::string& folder = "");
 
+// How much a process may grow where it should stay within `bytes`. A sanitizer keeps freed memory
+// back and puts guards around the rest: its runs set SATCHEL_MEMORY_FACTOR.
+uint64_t MemoryAllowance(uint64_t bytes);
+
 }  // namespace satchel::testing
