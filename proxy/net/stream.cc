@@ -129,7 +129,9 @@ IoResult Stream::Write(std::span<const iovec> pieces) {
     size_t written = 0;
     const int result = SSL_write_ex(ssl_, data, size, &written);
     if (result != 1) {
-      const IoStatus status = TlsStatus(result);
+      IoStatus status = TlsStatus(result);
+      // After the peer's close_notify OpenSSL reports a broken socket as an orderly end.
+      if (status == IoStatus::kEof) status = IoStatus::kError;
       if (total > 0 && status == IoStatus::kAgain) return {IoStatus::kOk, total};
       return {status, total};
     }

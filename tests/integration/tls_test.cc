@@ -253,6 +253,33 @@ TEST_F(TlsTest, AHalfDoneHandshakeEndsAtTheHeaderTimeoutAndKeepsNobodyOut) {
   EXPECT_EQ(Fetch(entrance->address(), "/").body, "x");
 }
 
+TEST_F(TlsTest, AClientThatLeavesInTheMiddleOfABodyHurtsNobody) {
+  origin.On("/big", [](OriginExchange& exchange) {
+    exchange.SendHead(200, {{"Cache-Control", "no-store"},
+                            {"Content-Length", std::to_string(1024 * kMiB)}});
+    exchange.SendPattern(0, 1024 * kMiB);
+  });
+  origin.On("/", Fresh("x"));
+  SatchelConfig config = TlsConfig();
+  config.workers = "1";
+  Start(config);
+  auto entrance = Entrance();
+  RawClient reset(entrance->address());
+  RawClient close(entrance->address());
+  for (RawClient* client : {&reset, &close}) {
+    client->KeepAtMost(0);
+    client->Send(Request("GET", "/big"));
+    Response response = client->ReadHead();
+    ASSERT_TRUE(client->ReadBodyUntil(&response, kMiB)) << Describe(response);
+  }
+  reset.Reset();
+  close.Close();
+  // Both transfers are given up, the origin's as well.
+  EXPECT_TRUE(entrance->WaitForEnded(2));
+  EXPECT_TRUE(Eventually([&] { return origin.open_connections() == 0; }));
+  EXPECT_EQ(Fetch(entrance->address(), "/").body, "x");
+}
+
 TEST_F(TlsTest, OurOwnEndIsAnOrderlyOne) {
   origin.On("/", Fresh("x"));
   Start(TlsConfig());
