@@ -118,7 +118,9 @@ cache::Result<std::shared_ptr<ServerTls>> ServerTls::Load(
     return cache::Fail(ErrorSource::kInternal, "a TLS listener needs a certificate");
   }
   SSL_CTX* first = server->contexts_.front().context.get();
-  SSL_CTX_set_tlsext_servername_callback(first, &ServerTls::OnServerName);
+  // The macros of these two calls cast in the old style.
+  SSL_CTX_callback_ctrl(first, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+                        reinterpret_cast<void (*)()>(&ServerTls::OnServerName));
   return server;
 }
 
@@ -189,7 +191,8 @@ SSL* ClientTls::NewSession(std::string_view host) const {
   if (is_ip) {
     if (verify_) ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1;
   } else if (!name.empty()) {
-    ok = SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+    ok = SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                  const_cast<char*>(name.c_str())) == 1;
     if (verify_) ok = ok && SSL_set1_host(ssl, name.c_str()) == 1;
   }
   if (!ok) {
