@@ -207,13 +207,12 @@ bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snaps
     record.tier = "l1";
     record.age_s = stored.facts().AgeAt(now).count() / 1000;
     record.key_hash = key.hash();
+    std::string client;  // what the record looks at until it is written
     if (info_.peer_trusted) {
-      const std::string client = EffectiveClient(head, info_.peer_ip, *listener_);
+      client = EffectiveClient(head, info_.peer_ip, *listener_);
       record.client = client;
-      worker_.access_log().Write(record);
-    } else {
-      worker_.access_log().Write(record);
     }
+    worker_.access_log().Write(record);
   }
   response_done_ = true;
   if (outbox_.empty()) CompleteResponse();
