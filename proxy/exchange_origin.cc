@@ -93,6 +93,7 @@ void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
                         const http1::Framing& framing, Reason not_stored) {
   const auto self = shared_from_this();
   reader_ = {};
+  task_.reset();  // its part is done; what the answer carries goes out with the answer
   state_ = State::kFetching;
   fetch_ = std::move(fetch);
   if (!client_) {

@@ -54,6 +54,21 @@ TEST_F(HttpDetailsTest, AQualifiedNoCacheWithholdsOnlyTheFieldsItNames) {
   EXPECT_EQ(hit.Get("X-Kept"), "1");
 }
 
+TEST_F(HttpDetailsTest, InnerCachesAreNamedOnceAndBeforeUs) {
+  const Fields inner = {{"Cache-Status", "Inner; hit"}};
+  origin.On("/stored", Fresh("x", 60, inner));
+  Fields own = inner;
+  own.Add("Cache-Control", "private");
+  origin.On("/private", {.fields = own, .body = "x"});
+  Start();
+  for (const char* target : {"/stored", "/private"}) {
+    // RFC 9211 2: the list begins with the cache nearest to the origin.
+    std::string status = Get(target).fields.Joined("Cache-Status");
+    EXPECT_EQ(status.find("Inner; hit, Satchel;"), 0u) << status;
+    EXPECT_EQ(status.rfind("Inner"), 0u) << status;
+  }
+}
+
 TEST_F(HttpDetailsTest, A304ReplacesFieldsButNotThoseThatDescribeTheBody) {
   origin.Next("/", StaleSince(5, "12345", "", {{"ETag", "\"1\""}, {"X-A", "old"}, {"X-B", "old"}}));
   origin.On("/", [](OriginExchange& exchange) {
