@@ -17,6 +17,9 @@ using cache::Reason;
 // that it fetches for itself.
 constexpr int kMaxRestarts = 3;
 
+// The end of a body that is sent only when the response is stored.
+constexpr uint64_t kHeldBack = 64 * 1024;
+
 constexpr size_t kPieces = 32;
 // One turn's share of one client, so that a fast one does not starve the others.
 constexpr uint64_t kPumpBytes = 1024 * 1024;
@@ -76,6 +79,10 @@ void Exchange::PumpStored() {
     std::array<iovec, kPieces> pieces;
     const uint64_t size = std::min(*body_end_ - body_at_, kPumpBytes);
     const size_t used = sending_->body().Gather(body_at_, size, pieces);
+    if (used == 0) {
+      Cut("the stored body is shorter than its length");
+      return;
+    }
     for (size_t i = 0; i < used; ++i) body_at_ += pieces[i].iov_len;
     if (!client_->Send({pieces.data(), used}, sending_)) return;
   }
@@ -111,6 +118,8 @@ void Exchange::PumpReader() {
           if (client_ && reader_ && client_->unsent() == 0 &&
               reader_.position() >= view.available) {
             Cut(view.error.message);
+          } else if (client_ && reader_ && client_->unsent() == 0) {
+            continue;  // more than one turn's share is left
           }
           return;
         }
@@ -124,10 +133,15 @@ void Exchange::PumpReader() {
       case FillState::kStreaming:
         if (!head_sent_ && !BeginStreaming(view)) return;
         if (sending_ || !client_) return;
+        const uint64_t before = reader_.position() + to_consume_;
         SendFromReader(view);
         if (!client_ || !reader_ || client_->unsent() > 0) return;
         // Everything committed so far is on its way; with more there already, look again.
         if (view.state == FillState::kStreaming && reader_.Arm()) return;
+        if (view.state == FillState::kComplete && reader_.position() + to_consume_ == before) {
+          Cut("the response ended before its announced length");
+          return;
+        }
         continue;
     }
   }
@@ -233,8 +247,12 @@ void Exchange::SendFromReader(const FillView& view) {
     }
     // The last bytes wait until the response is in the store: who has all of it may ask again at
     // once and must find it there.
-    if (view.state == FillState::kStreaming && view.length && view.available >= *view.length) return;
-    const uint64_t end = body_end_ ? std::min(*body_end_, view.available) : view.available;
+    // Of a long rest only one byte waits, or a writer that waits for its readers would never end.
+    uint64_t end = body_end_ ? std::min(*body_end_, view.available) : view.available;
+    if (view.state == FillState::kStreaming && view.length && view.available >= *view.length) {
+      if (reader_.position() + kHeldBack >= *view.length) return;
+      end = std::min(end, *view.length - 1);
+    }
     const uint64_t ready = end - std::min(end, reader_.position());
     const bool at_end = body_end_ ? reader_.position() >= *body_end_
                                   : view.state == FillState::kComplete && ready == 0;
@@ -242,7 +260,10 @@ void Exchange::SendFromReader(const FillView& view) {
       if (chunked_) {
         const std::string_view last = first_chunk_ ? "0\r\n\r\n" : "\r\n0\r\n\r\n";
         const iovec piece = net::Slice(last);
-        if (!client_->Send({&piece, 1}, nullptr)) return;
+        if (!client_->Send({&piece, 1}, nullptr)) {
+          reader_ = {};  // the client is gone: nothing is left to pump
+          return;
+        }
       }
       reader_ = {};
       Finish();
@@ -272,7 +293,10 @@ void Exchange::SendFromReader(const FillView& view) {
     }
     to_consume_ = size;
     // The bytes stay valid until they are consumed, and the reader lives as long as this exchange.
-    if (!client_->Send(out, shared_from_this())) return;
+    if (!client_->Send(out, shared_from_this())) {
+      reader_ = {};
+      return;
+    }
   }
 }
 
