@@ -1,5 +1,6 @@
 // One fetch for many clients, and never a byte that was not meant for them.
 
+#include <csignal>
 #include <thread>
 
 #include "tests/support/proxy_fixture.h"
@@ -140,6 +141,30 @@ TEST_F(CoalescingTest, AFailedFillPromotesOneFollower) {
   }
   EXPECT_GE(good, 19u) << "only the leader may see the failure";
   EXPECT_EQ(origin.RequestCount("/"), 2u);
+}
+
+TEST_F(CoalescingTest, AClientThatHasGoneWhenTheEndComesStopsNobody) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(200, {{"Transfer-Encoding", "chunked"}, {"Cache-Control", "max-age=60"}});
+    exchange.Send("5\r\n01234\r\n");
+    exchange.Hold("rest");
+    exchange.Send("5\r\n56789\r\n0\r\n\r\n");
+    exchange.Hold("sent");
+  });
+  Start(OneWorker());
+  RawClient client = satchel->Connect();
+  client.Send(Request("GET", "/"));
+  Response first = client.ReadHead();
+  ASSERT_TRUE(client.ReadBodyUntil(&first, 5));
+  // While the proxy stands still the end arrives, then the reset: it sees both in one turn, and
+  // writes to a client that is not there any more.
+  ASSERT_TRUE(satchel->process().Signal(SIGSTOP));
+  origin.Release("rest");
+  ASSERT_TRUE(origin.WaitUntilHeld("sent"));
+  client.Reset();
+  ASSERT_TRUE(satchel->process().Signal(SIGCONT));
+  origin.Release("sent");
+  EXPECT_EQ(Get("/").body, "0123456789");
 }
 
 TEST_F(CoalescingTest, ALeaderWhoseClientLeavesGoesOnForTheOthers) {
