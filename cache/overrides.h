@@ -20,7 +20,6 @@ struct Overrides {
   std::optional<Millis> ttl;
   Millis ttl_min{0};
   Millis ttl_max = std::chrono::hours(24);  // bounds the time since receipt, not the Age
-  std::optional<Millis> l1_ttl;
   double heuristic_fraction = 0.1;  // of Date minus Last-Modified (RFC 9111 4.2.2)
   Millis heuristic_max = std::chrono::hours(1);
   std::optional<Millis> stale_while_revalidate;
