@@ -70,7 +70,7 @@ size_t RateLimiter::HashTarget::operator()(const Target& target) const {
   return (bits ^ plan ^ static_cast<uint64_t>(target.cost)) * 0x9e3779b97f4a7c15u;
 }
 
-RateLimiter::RateLimiter(net::EventLoop& loop, redis::Client* client, LocalLimiter& local,
+RateLimiter::RateLimiter(net::EventLoop& loop, redis::Commander* client, LocalLimiter& local,
                          Options options)
     : loop_(loop), client_(client), local_(local), options_(std::move(options)) {
   if (client_ != nullptr) client_->AddScript(SlidingWindow());
@@ -108,7 +108,8 @@ std::optional<LimitVerdict> RateLimiter::TryLocal(const LimitCheck& check) {
     counters_.from_memory.Add();
     return Count(*known);
   }
-  if (!client_->available()) return Count(FallBack(check));
+  // The id is the hash tag of all its keys.
+  if (!client_->available({check.id.data(), check.id.size()})) return Count(FallBack(check));
   return std::nullopt;
 }
 

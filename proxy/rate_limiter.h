@@ -15,7 +15,7 @@
 #include "proxy/local_limiter.h"
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
-#include "proxy/redis/client.h"
+#include "proxy/redis/commander.h"
 #include "rules/rate_limit.h"
 #include "rules/sliding_window.h"
 
@@ -91,7 +91,7 @@ class RateLimiter {
 
   // `client` null: no Redis; everything is decided by `local`. Both must outlive the limiter. To be
   // made before the client is started: it adds its script.
-  RateLimiter(net::EventLoop& loop, redis::Client* client, LocalLimiter& local, Options options);
+  RateLimiter(net::EventLoop& loop, redis::Commander* client, LocalLimiter& local, Options options);
   ~RateLimiter();
 
   // The verdict where it can be known now: no Redis, Redis unavailable, or a remembered refusal.
@@ -144,7 +144,7 @@ class RateLimiter {
   const LimitVerdict& Count(const LimitVerdict& verdict);
 
   net::EventLoop& loop_;
-  redis::Client* client_;
+  redis::Commander* client_;
   LocalLimiter& local_;
   const Options options_;
   Counters counters_;

@@ -6,14 +6,13 @@
 #include <charconv>
 #include <utility>
 
+#include "proxy/redis/call_errors.h"
+
 namespace satchel::redis {
 namespace {
 
 using cache::ErrorSource;
 using cache::Fail;
-
-constexpr std::string_view kDeadline = "deadline passed";
-constexpr std::string_view kUnavailable = "not available";
 
 int64_t WallClockUs() {
   timespec now;
@@ -31,9 +30,6 @@ bool MeansDown(std::string_view code) {
 }
 
 }  // namespace
-
-bool IsDeadline(const cache::Error& error) { return error.message == kDeadline; }
-bool IsUnavailable(const cache::Error& error) { return error.message == kUnavailable; }
 
 Client::Options Client::Options::From(const rules::L2Config& config) {
   Options options;
@@ -55,7 +51,7 @@ Client::Options Client::Options::From(const rules::L2Config& config) {
 }
 
 Client::Client(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event)
-    : loop_(loop),
+    : Commander(loop),
       resolver_(resolver),
       options_(std::move(options)),
       on_event_(std::move(on_event)),
@@ -289,7 +285,7 @@ void Client::Probe() {
 void Client::ReadClock() {
   loop_.SetTimer(clock_timer_, options_.clock_interval_ms);
   const int64_t sent_us = WallClockUs();
-  Send({"TIME"}, options_.connect_timeout_ms, [this, sent_us](cache::Result<Reply> reply) {
+  Send({}, {"TIME"}, options_.connect_timeout_ms, [this, sent_us](cache::Result<Reply> reply) {
     if (reply) OnClock(sent_us, *reply);
   });
 }
@@ -307,16 +303,8 @@ void Client::OnClock(int64_t sent_us, const Reply& reply) {
   clock_offset_us_ = parts[0] * 1'000'000 + parts[1] - middle;
 }
 
-bool Client::available() const {
+bool Client::available(std::string_view) const {
   return breaker_.closed() && connection_ != nullptr && !connection_->closed();
-}
-
-std::shared_ptr<CallState> Client::MakeCall(Connection::Done done) {
-  auto call = std::make_shared<CallState>();
-  call->started_ns = net::EventLoop::ReadClockNs();
-  // Without a function a call would look cancelled.
-  call->done = done ? std::move(done) : [](const cache::Result<Reply>&) {};
-  return call;
 }
 
 bool Client::Submit(Command command, const std::shared_ptr<CallState>& call, int64_t deadline_ms) {
@@ -329,46 +317,10 @@ bool Client::Submit(Command command, const std::shared_ptr<CallState>& call, int
   return true;
 }
 
-PendingReply Client::Handle(bool sent, std::shared_ptr<CallState> call) {
-  if (!sent) {
-    loop_.AtTurnEnd([call] { call->Finish(Fail(ErrorSource::kStore, std::string(kUnavailable))); });
-  }
-  return PendingReply(std::move(call));
-}
-
-PendingReply Client::Call(Command command, int64_t deadline_ms, Connection::Done done) {
-  auto call = MakeCall(std::move(done));
-  const bool sent = Admit() && Submit(std::move(command), call, deadline_ms);
-  return Handle(sent, std::move(call));
-}
-
-PendingReply Client::CallScript(const Script& script, ScriptArguments arguments,
-                                int64_t deadline_ms, Connection::Done done) {
-  auto call = MakeCall(std::move(done));
-  const bool sent = SubmitScript(script, std::move(arguments), call, deadline_ms);
-  return Handle(sent, std::move(call));
-}
-
-bool Client::Send(Command command, int64_t deadline_ms, Connection::Done done) {
-  return Admit() && Submit(std::move(command), MakeCall(std::move(done)), deadline_ms);
-}
-
-bool Client::SendScript(const Script& script, ScriptArguments arguments, int64_t deadline_ms,
-                        Connection::Done done) {
-  return SubmitScript(script, std::move(arguments), MakeCall(std::move(done)), deadline_ms);
-}
-
-bool Client::SubmitScript(const Script& script, ScriptArguments arguments,
-                          const std::shared_ptr<CallState>& call, int64_t deadline_ms) {
-  if (!Admit()) return false;
-  call->script = &script;
-  call->arguments = std::move(arguments);
-  return Submit(call->arguments.EvalSha(script), call, deadline_ms);
-}
-
-bool Client::Admit() {
+bool Client::Dispatch(std::string_view key, Lane, Command command,
+                      const std::shared_ptr<CallState>& call, int64_t deadline_ms) {
   counters_.calls.Add();
-  if (available()) return true;
+  if (available(key)) return Submit(std::move(command), call, deadline_ms);
   counters_.rejected.Add();
   return false;
 }

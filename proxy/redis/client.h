@@ -13,16 +13,12 @@
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
+#include "proxy/redis/commander.h"
 #include "proxy/redis/connection.h"
 #include "proxy/redis/resp.h"
 #include "rules/config.h"
 
 namespace satchel::redis {
-
-// True for the Error of a call whose deadline passed.
-bool IsDeadline(const cache::Error& error);
-// True for the Error of a call that was not sent: no connection, breaker open, queue full.
-bool IsUnavailable(const cache::Error& error);
 
 // One Redis server as one worker sees it: a connection that comes back by itself, a breaker for
 // all uses, the offset of the server's clock, and scripts. Owner thread only, counters excepted.
@@ -34,7 +30,7 @@ bool IsUnavailable(const cache::Error& error);
 // opens after failures in a row, whatever they were (deadline, lost connection, failed connect, a
 // server that says it cannot serve), and closes when a PING of ours or a new connection's
 // greeting is answered.
-class Client {
+class Client final : public Commander {
  public:
   struct Options {
     std::string host{};  // name or IP literal; "unix:/path" for a unix socket
@@ -79,33 +75,16 @@ class Client {
   };
 
   Client(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event = {});
-  ~Client();  // cancels everything that waits
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
+  ~Client() override;  // cancels everything that waits
 
-  // Scripts are loaded at each connect; add them before Start(). They must outlive the client.
-  void AddScript(const Script& script) { scripts_.push_back(&script); }
-  void Start();
+  void AddScript(const Script& script) override { scripts_.push_back(&script); }
+  void Start() override;
 
-  // Sends at the end of the loop turn, together with everything else of the turn. `done` runs
-  // once, after the call has returned: with the reply (an error reply is an Error, its text first
-  // the code: "OOM command not allowed..."), or with an Error after `deadline_ms` or when the
-  // connection broke. Dropping the handle cancels: what is on its way still takes effect.
-  [[nodiscard]] PendingReply Call(Command command, int64_t deadline_ms, Connection::Done done);
-  [[nodiscard]] PendingReply CallScript(const Script& script, ScriptArguments arguments,
-                                        int64_t deadline_ms, Connection::Done done);
-  // The same without a handle. False: not even queued, and `done` (may be empty) never runs.
-  bool Send(Command command, int64_t deadline_ms, Connection::Done done = {});
-  bool SendScript(const Script& script, ScriptArguments arguments, int64_t deadline_ms,
-                  Connection::Done done = {});
-
-  // False: a call would fail at once.
-  bool available() const;
+  bool available(std::string_view key) const override;
   bool ready() const { return connection_ != nullptr && connection_->open(); }
-  // Grows by one with each connection: what was known of the server may no longer hold.
-  uint64_t generation() const { return generation_; }
-  // Server time minus the system clock in microseconds; 0 until first measured.
-  int64_t clock_offset_us() const { return clock_offset_us_; }
+  uint64_t generation() const override { return generation_; }
+  int64_t clock_offset_us(std::string_view) const override { return clock_offset_us_; }
+  bool clustered() const override { return false; }
 
   const Counters& counters() const { return counters_; }
 
@@ -124,15 +103,11 @@ class Client {
   void Probe();
   void ReadClock();
   void OnClock(int64_t sent_us, const Reply& reply);
-  std::shared_ptr<CallState> MakeCall(Connection::Done done);
-  bool Admit();
-  bool SubmitScript(const Script& script, ScriptArguments arguments,
-                    const std::shared_ptr<CallState>& call, int64_t deadline_ms);
+  bool Dispatch(std::string_view key, Lane lane, Command command,
+                const std::shared_ptr<CallState>& call, int64_t deadline_ms) override;
   bool Submit(Command command, const std::shared_ptr<CallState>& call, int64_t deadline_ms);
-  PendingReply Handle(bool sent, std::shared_ptr<CallState> call);
   void Tell(Event event, std::string_view detail) const;
 
-  net::EventLoop& loop_;
   net::Resolver& resolver_;
   const Options options_;
   const OnEvent on_event_;

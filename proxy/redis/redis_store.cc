@@ -88,7 +88,7 @@ class RedisStore::LookupCall final : public Pending {
  private:
   void Get(std::string_view key, int64_t deadline_ms,
            std::function<void(const std::string&)> on_record) {
-    reply_ = client_.Call({"GET", key}, deadline_ms,
+    reply_ = client_.Call(key, {"GET", key}, deadline_ms,
                           [this, on_record = std::move(on_record)](cache::Result<Reply> reply) {
                             if (!reply) {
                               const bool skipped = IsUnavailable(reply.error());
@@ -127,9 +127,10 @@ class RedisStore::LookupCall final : public Pending {
   }
 
   void Open(const std::string& record, const cache::VarySpec& vary, std::string_view values = {}) {
-    cache::Result<StoredPtr> response = cache::OpenRecord(
-        record, key_,
-        {.clock_offset = Millis(client_.clock_offset_us() / 1000), .max_body = max_object_});
+    cache::Result<StoredPtr> response =
+        cache::OpenRecord(record, key_,
+                          {.clock_offset = Millis(client_.clock_offset_us(plain_key_) / 1000),
+                           .max_body = max_object_});
     // A digest only finds the candidate.
     if (!response || (*response)->vary() != vary || (*response)->vary_values() != values) {
       Bad();
@@ -152,7 +153,7 @@ class RedisStore::LookupCall final : public Pending {
     done(std::move(result));
   }
 
-  Client& client_;
+  Commander& client_;
   net::EventLoop& loop_;
   const std::shared_ptr<Counters> counters_;
   const uint64_t max_object_;
@@ -165,14 +166,14 @@ class RedisStore::LookupCall final : public Pending {
   PendingReply reply_;
 };
 
-RedisStore::RedisStore(net::EventLoop& loop, Client& client, Options options)
+RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options)
     : loop_(loop), client_(client), options_(std::move(options)) {
   client_.AddScript(Variants());
 }
 
 RedisStore::~RedisStore() = default;
 
-bool RedisStore::available() const { return client_.available(); }
+bool RedisStore::available() const { return client_.available({}); }
 
 std::string RedisStore::PlainKey(std::string_view key_text) const {
   std::string key = options_.prefix;
@@ -199,25 +200,27 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
     counters_->puts_dropped.Add();
     return;
   }
+  const std::string plain_key = PlainKey(response->key());
   cache::SealOptions seal;
-  seal.clock_offset = Millis(client_.clock_offset_us() / 1000);
+  seal.clock_offset = Millis(client_.clock_offset_us(plain_key) / 1000);
   seal.compress_from = options_.compress_min.value_or(std::numeric_limits<size_t>::max());
   cache::Result<std::string> record = cache::SealRecord(*response, seal);
   if (!record) {
     counters_->puts_dropped.Add();
     return;
   }
-  const std::string plain_key = PlainKey(response->key());
   const bool varies = !response->vary().empty();
   const std::string digest =
       varies ? VariantDigest(response->vary(), response->vary_values()) : std::string();
   const size_t size = record->size();
   Command set{"SET", varies ? plain_key + ":" + digest : plain_key};
   set.Payload(std::move(*record)).Arg("PX").Arg(lifetime.count());
-  const bool sent = client_.Send(std::move(set), options_.put_deadline_ms,
-                                 [counters = counters_](const cache::Result<Reply>& reply) {
-                                   if (!reply) counters->puts_failed.Add();
-                                 });
+  const bool sent = client_.Send(
+      plain_key, std::move(set), options_.put_deadline_ms,
+      [counters = counters_](const cache::Result<Reply>& reply) {
+        if (!reply) counters->puts_failed.Add();
+      },
+      Lane::kBulkWrite);
   if (!sent) {
     counters_->puts_dropped.Add();
     return;
@@ -225,12 +228,14 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   counters_->puts.Add();
   counters_->bytes_written.Add(size);
   if (!varies) return;
-  const int64_t now_ms = Now().time_since_epoch().count() + client_.clock_offset_us() / 1000;
+  const int64_t now_ms =
+      Now().time_since_epoch().count() + client_.clock_offset_us(plain_key) / 1000;
   ScriptArguments arguments;
   arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix));
   arguments.Arg("add").Arg(cache::SealVaryMarker(response->key(), response->vary())).Arg(digest);
   arguments.Arg(lifetime.count()).Arg(kMaxVariants).Arg(now_ms);
-  client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms);
+  client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms, {},
+                     Lane::kBulkWrite);
 }
 
 void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)> done) {
@@ -238,10 +243,12 @@ void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)>
   const std::string plain_key = PlainKey(key.text());
   ScriptArguments arguments;
   arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix)).Arg("remove");
-  const bool sent = client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms,
-                                       [done](const cache::Result<Reply>& reply) {
-                                         if (done) done(reply.has_value());
-                                       });
+  const bool sent = client_.SendScript(
+      Variants(), std::move(arguments), options_.put_deadline_ms,
+      [done](const cache::Result<Reply>& reply) {
+        if (done) done(reply.has_value());
+      },
+      Lane::kBulkWrite);
   if (!sent && done) loop_.AtTurnEnd([done = std::move(done)] { done(false); });
 }
 

@@ -10,7 +10,7 @@
 #include "cache/remote_store.h"
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
-#include "proxy/redis/client.h"
+#include "proxy/redis/commander.h"
 #include "rules/config.h"
 
 namespace satchel::redis {
@@ -43,7 +43,7 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter bytes_written;  // of records
   };
 
-  RedisStore(net::EventLoop& loop, Client& client, Options options);
+  RedisStore(net::EventLoop& loop, Commander& client, Options options);
   ~RedisStore() override;
 
   std::unique_ptr<Pending> Lookup(const cache::CacheKey& key, const cache::RequestHead& request,
@@ -63,7 +63,7 @@ class RedisStore final : public cache::RemoteStore {
   // Shared with completions that may run after the store is gone.
   const std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
   net::EventLoop& loop_;
-  Client& client_;
+  Commander& client_;
   const Options options_;
 };
 

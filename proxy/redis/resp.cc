@@ -116,8 +116,11 @@ Script::Script(std::string_view text) : text_(text), sha_{} {
 }
 
 ScriptArguments& ScriptArguments::Key(std::string_view key) {
-  ++keys_;
   AppendBulk(wire_, key);
+  if (keys_++ == 0) {
+    first_size_ = key.size();
+    first_ = wire_.size() - key.size() - 2;  // before the line's end
+  }
   return *this;
 }
 

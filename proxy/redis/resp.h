@@ -80,11 +80,15 @@ class ScriptArguments {
 
   Command EvalSha(const Script& script) const;
   Command Eval(const Script& script) const;
+  // Empty without keys. Valid until the next key or argument.
+  std::string_view first_key() const { return std::string_view(wire_).substr(first_, first_size_); }
 
  private:
   Command With(std::string_view verb, std::string_view script) const;
   size_t keys_ = 0;
   size_t arguments_ = 0;
+  size_t first_ = 0;
+  size_t first_size_ = 0;
   std::string wire_;
 };
 

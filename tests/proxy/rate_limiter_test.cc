@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/net/sha256.h"
+#include "proxy/redis/client.h"
 #include "tests/proxy/redis/fake_redis.h"
 #include "tests/support/concurrency.h"
 #include "tests/support/redis_process.h"
@@ -246,7 +247,7 @@ TEST_F(RateLimiterRedisTest, ANewConnectionForgetsRefusals) {
   server_.Restart();  // empty
   const auto generation = node.client->generation();
   ASSERT_TRUE(TurnUntil(node.loop, [&] {
-    return node.client->generation() != generation && node.client->available();
+    return node.client->generation() != generation && node.client->available({});
   }));
   const LimitVerdict verdict = node.Ask(CheckOf(policy));
   EXPECT_TRUE(verdict.allowed);
@@ -305,7 +306,7 @@ TEST_F(RateLimiterRedisTest, AHungServerIsDecidedByThePolicyWithinTheDeadline) {
   EXPECT_TRUE(node.limiter->TryLocal(CheckOf(open)).has_value());
   EXPECT_GE(node.limiter->counters().store_down.Get(), 9u);
   server_.Continue();
-  ASSERT_TRUE(TurnUntil(node.loop, [&] { return node.client->available(); }));
+  ASSERT_TRUE(TurnUntil(node.loop, [&] { return node.client->available({}); }));
   EXPECT_EQ(node.Ask(CheckOf(open, "carol")).source, Source::kRedis);
 }
 

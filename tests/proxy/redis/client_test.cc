@@ -54,7 +54,7 @@ class ClientTest : public ::testing::Test {
   std::string Ask(Command command, int64_t deadline_ms = 5000) {
     std::optional<std::string> answer;
     const PendingReply pending =
-        client_->Call(std::move(command), deadline_ms, [&](cache::Result<Reply> reply) {
+        client_->Call({}, std::move(command), deadline_ms, [&](cache::Result<Reply> reply) {
           answer = reply ? (reply->IsInteger() ? std::to_string(reply->integer) : reply->text)
                          : "!" + reply.error().message;
         });
@@ -90,7 +90,7 @@ TEST_F(ClientTest, CallsMadeBeforeTheConnectionStandsAreAnswered) {
   RedisProcess server;
   Make(At(server.address()));
   client_->Start();
-  EXPECT_TRUE(client_->available());
+  EXPECT_TRUE(client_->available({}));
   EXPECT_EQ(Ask({"ECHO", "early"}), "early");
 }
 
@@ -140,7 +140,7 @@ TEST_F(ClientTest, MeasuresTheServersClock) {
   const auto now = std::chrono::duration_cast<std::chrono::microseconds>(
                        std::chrono::system_clock::now().time_since_epoch())
                        .count();
-  EXPECT_NEAR(static_cast<double>(client_->clock_offset_us()),
+  EXPECT_NEAR(static_cast<double>(client_->clock_offset_us({})),
               static_cast<double>(1'700'000'000'123'456 - now), 1e6);
 }
 
@@ -157,12 +157,12 @@ TEST_F(ClientTest, AHungServerCostsTheDeadlineThenNothingAndRecoversByItself) {
     EXPECT_LT(net::EventLoop::ReadClockMs() - start, 200);
   }
   EXPECT_TRUE(Saw(Event::kBreakerOpened));
-  EXPECT_FALSE(client_->available());
+  EXPECT_FALSE(client_->available({}));
   const int64_t start = net::EventLoop::ReadClockMs();
   EXPECT_EQ(Ask({"GET", "k"}, 5000), "!not available");
   EXPECT_LT(net::EventLoop::ReadClockMs() - start, 20);
   server.Continue();
-  ASSERT_TRUE(TurnUntil(loop_, [&] { return client_->available(); }));
+  ASSERT_TRUE(TurnUntil(loop_, [&] { return client_->available({}); }));
   EXPECT_TRUE(Saw(Event::kBreakerClosed));
   // The late replies were dropped, and replies still go to their own calls.
   EXPECT_EQ(Ask({"ECHO", "mine"}), "mine");
@@ -180,7 +180,7 @@ TEST_F(ClientTest, SilenceBreaksTheConnectionAndANewOneComes) {
   EXPECT_EQ(Ask({"GET", "k"}, 20), "!deadline passed");
   ASSERT_TRUE(TurnUntil(loop_, [&] { return Saw(Event::kDisconnected); }));
   server.Continue();
-  ASSERT_TRUE(TurnUntil(loop_, [&] { return client_->ready() && client_->available(); }));
+  ASSERT_TRUE(TurnUntil(loop_, [&] { return client_->ready() && client_->available({}); }));
   EXPECT_GE(client_->generation(), 2u);
   EXPECT_EQ(Ask({"ECHO", "back"}), "back");
 }
@@ -191,7 +191,7 @@ TEST_F(ClientTest, ComesBackAfterARestartAndFailsAtOnceMeanwhile) {
   std::optional<std::string> lost;
   server.Pause();
   const PendingReply waiting = client_->Call(
-      {"GET", "k"}, 5000, [&](cache::Result<Reply> reply) { lost = reply.error().message; });
+      {}, {"GET", "k"}, 5000, [&](cache::Result<Reply> reply) { lost = reply.error().message; });
   loop_.Turn(true);
   server.Kill();
   ASSERT_TRUE(TurnUntil(loop_, [&] { return lost.has_value(); }));
@@ -215,7 +215,7 @@ TEST_F(ClientTest, AnAbsentServerIsToldOnceAndOpensTheBreaker) {
   client_->Start();
   ASSERT_TRUE(TurnUntil(loop_, [&] { return Saw(Event::kBreakerOpened); }));
   EXPECT_EQ(std::count(events_.begin(), events_.end(), Event::kConnectFailed), 1);
-  EXPECT_FALSE(client_->available());
+  EXPECT_FALSE(client_->available({}));
 }
 
 TEST_F(ClientTest, AServerThatIsLoadingIsNotReady) {
@@ -239,12 +239,12 @@ TEST_F(ClientTest, ErrorsThatMeanDownOpenTheBreakerOthersDoNot) {
     server.auto_replies = {"-WRONGTYPE no\r\n"};
     EXPECT_EQ(Ask({"GET", "k"}), "!WRONGTYPE no");
   }
-  EXPECT_TRUE(client_->available());
+  EXPECT_TRUE(client_->available({}));
   for (int i = 0; i < 5; ++i) {
     server.auto_replies = {"-BUSY running a script\r\n"};
     EXPECT_EQ(Ask({"GET", "k"}), "!BUSY running a script");
   }
-  EXPECT_FALSE(client_->available());
+  EXPECT_FALSE(client_->available({}));
 }
 
 TEST_F(ClientTest, AFailedProbeKeepsTheBreakerOpen) {
@@ -253,15 +253,15 @@ TEST_F(ClientTest, AFailedProbeKeepsTheBreakerOpen) {
   options.connect_timeout_ms = 30;  // of the probe too
   Start(options);
   for (int i = 0; i < 5; ++i) Ask({"GET", "k"}, 10);
-  ASSERT_FALSE(client_->available());
+  ASSERT_FALSE(client_->available({}));
   server.commands.clear();
   ASSERT_TRUE(
       TurnUntil(loop_, [&] { return server.commands.size() == 2; }));  // two probes, no answer
   EXPECT_EQ(server.commands, (std::vector<std::string>{"PING", "PING"}));
-  EXPECT_FALSE(client_->available());
+  EXPECT_FALSE(client_->available({}));
   for (int i = 0; i < 7; ++i) server.Say("+OK\r\n");  // all the late ones
   server.auto_replies = {"+PONG\r\n"};
-  EXPECT_TRUE(TurnUntil(loop_, [&] { return client_->available(); }));
+  EXPECT_TRUE(TurnUntil(loop_, [&] { return client_->available({}); }));
 }
 
 TEST_F(ClientTest, ScriptsAreLoadedAtConnectAndSurviveAFlush) {
@@ -298,8 +298,9 @@ TEST_F(ClientTest, GoesAwayWhileCallsWait) {
   Start(At(server.address()));
   server.Pause();
   bool called = false;
-  const PendingReply pending = client_->Call({"GET", "k"}, 10, [&](const auto&) { called = true; });
-  client_->Send({"SET", "k", "v"}, 10);
+  const PendingReply pending =
+      client_->Call({}, {"GET", "k"}, 10, [&](const auto&) { called = true; });
+  client_->Send({}, {"SET", "k", "v"}, 10);
   loop_.Turn(false);
   client_.reset();
   TurnFor(loop_, 40);
@@ -310,11 +311,11 @@ TEST_F(ClientTest, ACallerMayDestroyTheClientFromItsFunction) {
   RedisProcess server;
   Start(At(server.address()));
   bool called = false;
-  client_->Send({"PING"}, 1000, [&](const auto&) {
+  client_->Send({}, {"PING"}, 1000, [&](const auto&) {
     called = true;
     client_.reset();
   });
-  client_->Send({"PING"}, 1000);
+  client_->Send({}, {"PING"}, 1000);
   ASSERT_TRUE(TurnUntil(loop_, [&] { return called; }));
   loop_.Turn(false);
 }
@@ -323,8 +324,8 @@ TEST_F(ClientTest, ADeadlineMayDestroyTheClient) {
   RedisProcess server;
   Start(At(server.address()));
   server.Pause();
-  client_->Send({"PING"}, 10, [&](const auto&) { client_.reset(); });
-  client_->Send({"PING"}, 10);
+  client_->Send({}, {"PING"}, 10, [&](const auto&) { client_.reset(); });
+  client_->Send({}, {"PING"}, 10);
   ASSERT_TRUE(TurnUntil(loop_, [&] { return client_ == nullptr; }));
   loop_.Turn(false);
 }
@@ -338,10 +339,11 @@ TEST_F(ClientTest, ManyCallsOfManyTurnsAllMeetTheirReplies) {
   for (int turn = 0; turn < 50; ++turn) {
     for (int i = 0; i < 20; ++i) {
       const std::string word = std::to_string(turn) + "." + std::to_string(i);
-      auto handle = client_->Call({"ECHO", word}, 10'000, [&, word](cache::Result<Reply> reply) {
-        ++answered;
-        if (reply && reply->text == word) ++right;
-      });
+      auto handle =
+          client_->Call({}, {"ECHO", word}, 10'000, [&, word](cache::Result<Reply> reply) {
+            ++answered;
+            if (reply && reply->text == word) ++right;
+          });
       if (i % 5 == 0) handle.Cancel();
       pending.push_back(std::move(handle));
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/envelope.h"
+#include "proxy/redis/client.h"
 #include "tests/cache/memory_support.h"
 #include "tests/proxy/redis/fake_redis.h"
 #include "tests/support/redis_process.h"
