@@ -13,7 +13,8 @@ using std::chrono::seconds;
 struct Directive {
   std::string_view name;
   bool has_argument = false;
-  std::string argument;
+  std::string_view argument;
+  std::string unquoted;  // what `argument` looks at if it was quoted
 };
 
 // The text of a quoted-string (RFC 9110 5.6.4); nullopt if it is none.
@@ -28,21 +29,25 @@ std::optional<std::string> Unquote(std::string_view text) {
   return std::nullopt;
 }
 
-// nullopt for a member whose name is no token; that covers white space before "=". White space
+// False for a member whose name is no token; that covers white space before "=". White space
 // after it and an argument that is neither token nor quoted-string leave a directive with an
 // unusable argument only where something is to the right of "=" at once.
-std::optional<Directive> ParseDirective(std::string_view member) {
-  Directive out;
+bool ParseDirective(std::string_view member, Directive& out) {
   const size_t equals = member.find('=');
   out.name = member.substr(0, equals);
-  if (!IsToken(out.name)) return std::nullopt;
-  if (equals == std::string_view::npos) return out;
-  const std::string_view argument = member.substr(equals + 1);
-  if (argument.starts_with(' ') || argument.starts_with('\t')) return std::nullopt;
+  out.has_argument = false;
+  out.argument = {};
+  if (!IsToken(out.name)) return false;
+  if (equals == std::string_view::npos) return true;
+  out.argument = member.substr(equals + 1);
+  if (out.argument.starts_with(' ') || out.argument.starts_with('\t')) return false;
   out.has_argument = true;
-  out.argument = argument.starts_with('"') ? Unquote(argument).value_or(std::string(argument))
-                                           : std::string(argument);
-  return out;
+  if (!out.argument.starts_with('"')) return true;
+  if (auto unquoted = Unquote(out.argument)) {
+    out.unquoted = std::move(*unquoted);
+    out.argument = out.unquoted;
+  }
+  return true;
 }
 
 // Adds the field names of a qualified directive. False if the list is empty or not a list of names:
@@ -130,20 +135,19 @@ ResponseDirectives ParseCacheControl(std::string_view joined) {
   ResponseDirectives out;
   Collector collector(out);
   ListReader reader(joined);
+  Directive directive;
   for (std::string_view member; reader.Next(member);) {
-    const std::optional<Directive> directive = ParseDirective(member);
-    if (!directive) continue;
-    const std::string_view argument = directive->argument;
-    const std::string_view* list = directive->has_argument ? &argument : nullptr;
-    if (EqualsIgnoreCase(directive->name, "no-cache")) {
+    if (!ParseDirective(member, directive)) continue;
+    const std::string_view* list = directive.has_argument ? &directive.argument : nullptr;
+    if (EqualsIgnoreCase(directive.name, "no-cache")) {
       collector.NoCache(list);
-    } else if (EqualsIgnoreCase(directive->name, "private")) {
+    } else if (EqualsIgnoreCase(directive.name, "private")) {
       collector.Private(list);
-    } else if (const Collector::Slot slot = collector.Find(directive->name);
+    } else if (const Collector::Slot slot = collector.Find(directive.name);
                slot.value != nullptr) {
-      collector.Delta(slot, ParseDeltaSeconds(argument));
-    } else if (!collector.Restrict(directive->name)) {
-      collector.Permit(directive->name, directive->has_argument);
+      collector.Delta(slot, ParseDeltaSeconds(directive.argument));
+    } else if (!collector.Restrict(directive.name)) {
+      collector.Permit(directive.name, directive.has_argument);
     }
   }
   return out;
@@ -194,6 +198,10 @@ ResponseDirectives DirectivesInForce(const HeaderMap& response_fields, const Ove
     if (!value) continue;
     if (std::optional<ResponseDirectives> found = ParseTargetedField(*value)) return *found;
   }
+  // One line is the rule: it is read where it stands.
+  if (response_fields.Count(FieldId::kCacheControl) == 1) {
+    return ParseCacheControl(*response_fields.First(FieldId::kCacheControl));
+  }
   const std::optional<std::string> value = response_fields.Joined(FieldId::kCacheControl);
   return value ? ParseCacheControl(*value) : ResponseDirectives();
 }
@@ -211,26 +219,26 @@ RequestDirectives ParseRequestDirectives(const HeaderMap& request_fields) {
     return out;
   }
   ListReader reader(*value);
+  Directive directive;
   for (std::string_view member; reader.Next(member);) {
-    const std::optional<Directive> directive = ParseDirective(member);
-    if (!directive) continue;
+    if (!ParseDirective(member, directive)) continue;
     const auto delta = [&](RequestDirectives::Seconds& slot) {
-      if (!slot) slot = ParseDeltaSeconds(directive->argument);
+      if (!slot) slot = ParseDeltaSeconds(directive.argument);
     };
-    if (EqualsIgnoreCase(directive->name, "no-cache")) {
+    if (EqualsIgnoreCase(directive.name, "no-cache")) {
       out.no_cache = true;
-    } else if (EqualsIgnoreCase(directive->name, "no-store")) {
+    } else if (EqualsIgnoreCase(directive.name, "no-store")) {
       out.no_store = true;
-    } else if (EqualsIgnoreCase(directive->name, "only-if-cached")) {
+    } else if (EqualsIgnoreCase(directive.name, "only-if-cached")) {
       out.only_if_cached = true;
-    } else if (EqualsIgnoreCase(directive->name, "max-age")) {
+    } else if (EqualsIgnoreCase(directive.name, "max-age")) {
       delta(out.max_age);
-    } else if (EqualsIgnoreCase(directive->name, "min-fresh")) {
+    } else if (EqualsIgnoreCase(directive.name, "min-fresh")) {
       delta(out.min_fresh);
-    } else if (EqualsIgnoreCase(directive->name, "stale-if-error")) {
+    } else if (EqualsIgnoreCase(directive.name, "stale-if-error")) {
       delta(out.stale_if_error);
-    } else if (EqualsIgnoreCase(directive->name, "max-stale")) {
-      if (directive->has_argument) {
+    } else if (EqualsIgnoreCase(directive.name, "max-stale")) {
+      if (directive.has_argument) {
         delta(out.max_stale);
       } else if (!out.max_stale) {
         out.max_stale = RequestDirectives::kUnbounded;

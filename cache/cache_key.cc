@@ -123,6 +123,7 @@ void CacheKey::Seal() { hash_ = XXH3_64bits_withSeed(text_.data(), text_.size(),
 
 void CacheKey::BuildUri(std::string_view scheme, std::string_view authority,
                         std::string_view target) {
+  text_.reserve(scheme.size() + 3 + authority.size() + target.size());
   text_.assign(scheme).append("://").append(authority).append(target);
   Seal();
 }

@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "cache/base/append.h"
+
 namespace satchel::cache {
 namespace {
 
@@ -84,7 +86,7 @@ void AppendCacheStatus(std::string& out, const CacheStatus& status) {
   if (status.hit) {
     out.append("; hit");
   } else if (status.forward != CacheStatus::Forward::kNone) {
-    out.append("; fwd=").append(ForwardWord(status.forward));
+    AppendAll(out, {"; fwd=", ForwardWord(status.forward)});
   }
   if (status.forward_status) {
     out.append("; fwd-status=");
@@ -98,8 +100,8 @@ void AppendCacheStatus(std::string& out, const CacheStatus& status) {
   }
   if (status.reason != Reason::kNone) {
     // A token may hold slashes (RFC 9651 3.3.4): "fresh/l2".
-    out.append("; detail=").append(ReasonWord(status.reason));
-    if (!status.tier.empty()) out.append("/").append(status.tier);
+    AppendAll(out, {"; detail=", ReasonWord(status.reason), status.tier.empty() ? "" : "/",
+                    status.tier});
   }
 }
 

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "cache/base/append.h"
 #include "cache/cache_key.h"
 
 namespace satchel::cache {
@@ -35,7 +36,7 @@ struct TrailingAllocator {
 bool StatusHasLength(uint16_t status) { return status >= 200 && status != 204 && status != 304; }
 
 void AppendLine(std::string& out, std::string_view name, std::string_view value) {
-  out.append(name).append(": ").append(value).append("\r\n");
+  AppendAll(out, {name, ": ", value, "\r\n"});
 }
 
 void AppendNumber(std::string& out, uint64_t number) {
@@ -69,6 +70,18 @@ void WriteBlock(std::string& out, uint16_t status, std::string_view reason, cons
     AppendNumber(out, *length);
     out.append("\r\n");
   }
+}
+
+// Does the block say already that the body has `length` bytes?
+bool SaysLength(std::string_view block, uint64_t length) {
+  constexpr std::string_view kLine = "\r\nContent-Length: ";
+  const size_t at = block.find(kLine);
+  if (at == std::string_view::npos) return false;
+  char digits[22];
+  char* end = std::to_chars(digits, digits + 20, length).ptr;
+  *end++ = '\r';
+  *end++ = '\n';
+  return block.substr(at + kLine.size()).starts_with(std::string_view(digits, end));
 }
 
 std::string_view StatusLineReason(std::string_view block) {
@@ -139,6 +152,10 @@ StoredPtr StoredResponse::Make(Parts parts) {
 }
 
 StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body) {
+  if (SaysLength(head.header_block(), body.size())) {
+    return Build(head.key(), head.header_block(), head.facts(), head.extras_.get(),
+                 std::move(body), true);
+  }
   std::string& block = Scratch();
   WriteBlock(block, head.facts().status, head.reason(), head.Fields(), body.size());
   return Build(head.key(), block, head.facts(), head.extras_.get(), std::move(body), true);

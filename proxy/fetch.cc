@@ -100,7 +100,7 @@ void Fetch::TryServer() {
     }
     connection_ = std::move(idle);
     connection_->SetOwner(this);
-    server_text_ = connection_->address().ToString();
+    server_text_ = connection_->address_text();
     SendHead();
     return;
   }

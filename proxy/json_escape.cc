@@ -58,10 +58,18 @@ char* WriteEscaped(char* out, std::string_view text) {
       at += 8;
       out += 8;
     }
-    if (at == end) break;
+    const auto left = static_cast<size_t>(end - at);
+    if (left < 8) {  // the last bytes, looked at as a word that is filled up with what is usual
+      uint64_t word = kOnes * 'a';
+      std::memcpy(&word, at, left);
+      if (!Unusual(word)) {
+        std::memcpy(out, at, left);
+        return out + left;
+      }
+    }
     const unsigned char byte = *at;
     if (byte >= 0x80) {
-      const size_t length = SequenceLength(at, static_cast<size_t>(end - at));
+      const size_t length = SequenceLength(at, left);
       if (length == 0) {
         std::memcpy(out, "\xef\xbf\xbd", 3);  // U+FFFD
         out += 3;

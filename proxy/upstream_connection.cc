@@ -26,7 +26,7 @@ UpstreamConnection::~UpstreamConnection() {
 }
 
 bool UpstreamConnection::Connect(const net::Address& address, SSL* ssl) {
-  address_ = address;
+  address_text_ = address.ToString();
   const int fd = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   stream_ = net::Stream(fd, ssl);
   if (fd < 0 || (ssl != nullptr && SSL_set_fd(ssl, fd) != 1)) return false;

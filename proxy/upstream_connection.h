@@ -56,7 +56,8 @@ class UpstreamConnection {
   bool LooksAlive() const;
 
   const std::shared_ptr<UpstreamServer>& server() const { return server_; }
-  const net::Address& address() const { return address_; }
+  // As text, for messages and the log.
+  const std::string& address_text() const { return address_text_; }
   bool connected() const { return state_ == State::kOpen; }
   // Why TLS did not come about; empty when it was not tried or worked.
   const std::string& handshake_error() const { return handshake_error_; }
@@ -74,7 +75,7 @@ class UpstreamConnection {
 
   net::EventLoop& loop_;
   std::shared_ptr<UpstreamServer> server_;
-  net::Address address_;
+  std::string address_text_;
   net::Stream stream_;
   net::IoWatch watch_;
   net::Outbox outbox_;

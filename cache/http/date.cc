@@ -15,6 +15,25 @@ constexpr std::array<std::string_view, 7> kDays = {"Sunday",   "Monday", "Tuesda
 constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
+// Three letters in lower case as one number.
+constexpr uint32_t Letters(std::string_view text) {
+  uint32_t word = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    word = word << 8 | static_cast<unsigned char>(ToLowerAscii(text[i]));
+  }
+  return word;
+}
+
+// The name that begins with these letters, -1 if there is none.
+template <size_t N>
+int IndexOf(const std::array<std::string_view, N>& names, std::string_view text) {
+  const uint32_t letters = Letters(text);
+  for (size_t i = 0; i < N; ++i) {
+    if (Letters(names[i]) == letters) return static_cast<int>(i);
+  }
+  return -1;
+}
+
 // Reads a date from left to right; the first thing that does not fit makes all that follows fail.
 class Scanner {
  public:
@@ -30,6 +49,10 @@ class Scanner {
       return;
     }
     rest_.remove_prefix(literal.size());
+  }
+
+  void Expect(char c) {
+    if (!Accept(c)) ok_ = false;
   }
 
   bool Accept(char c) {
@@ -51,14 +74,13 @@ class Scanner {
   }
 
   unsigned Month() {
-    for (unsigned i = 0; i < kMonths.size(); ++i) {
-      if (rest_.size() >= 3 && EqualsIgnoreCase(rest_.substr(0, 3), kMonths[i])) {
-        rest_.remove_prefix(3);
-        return i + 1;
-      }
+    const int index = rest_.size() < 3 ? -1 : IndexOf(kMonths, rest_);
+    if (index < 0) {
+      ok_ = false;
+      return 0;
     }
-    ok_ = false;
-    return 0;
+    rest_.remove_prefix(3);
+    return static_cast<unsigned>(index) + 1;
   }
 
  private:
@@ -77,9 +99,9 @@ struct Civil {
 
 void ReadTimeOfDay(Scanner& in, Civil& out) {
   out.hour = in.Number(2);
-  in.Expect(":");
+  in.Expect(':');
   out.minute = in.Number(2);
-  in.Expect(":");
+  in.Expect(':');
   out.second = in.Number(2);
 }
 
@@ -96,13 +118,13 @@ std::optional<Time> ToTime(const Civil& c) {
 std::optional<Time> ParseFixdate(std::string_view text) {
   Scanner in(text);
   Civil c;
-  in.Expect(" ");
+  in.Expect(' ');
   c.day = in.Number(2);
-  in.Expect(" ");
+  in.Expect(' ');
   c.month = in.Month();
-  in.Expect(" ");
+  in.Expect(' ');
   c.year = in.Number(4);
-  in.Expect(" ");
+  in.Expect(' ');
   ReadTimeOfDay(in, c);
   in.Expect(" GMT");
   if (!in.AtEnd()) return std::nullopt;
@@ -113,13 +135,13 @@ std::optional<Time> ParseFixdate(std::string_view text) {
 std::optional<Time> ParseRfc850(std::string_view text, Time now) {
   Scanner in(text);
   Civil c;
-  in.Expect(" ");
+  in.Expect(' ');
   c.day = in.Number(2);
-  in.Expect("-");
+  in.Expect('-');
   c.month = in.Month();
-  in.Expect("-");
+  in.Expect('-');
   const int two_digits = in.Number(2);
-  in.Expect(" ");
+  in.Expect(' ');
   ReadTimeOfDay(in, c);
   in.Expect(" GMT");
   if (!in.AtEnd()) return std::nullopt;
@@ -142,13 +164,13 @@ std::optional<Time> ParseRfc850(std::string_view text, Time now) {
 std::optional<Time> ParseAsctime(std::string_view text) {
   Scanner in(text);
   Civil c;
-  in.Expect(" ");
+  in.Expect(' ');
   c.month = in.Month();
-  in.Expect(" ");
+  in.Expect(' ');
   c.day = in.Accept(' ') ? in.Number(1) : in.Number(2);
-  in.Expect(" ");
+  in.Expect(' ');
   ReadTimeOfDay(in, c);
-  in.Expect(" ");
+  in.Expect(' ');
   c.year = in.Number(4);
   if (!in.AtEnd()) return std::nullopt;
   return ToTime(c);
@@ -158,15 +180,14 @@ std::optional<Time> ParseAsctime(std::string_view text) {
 
 std::optional<Time> ParseHttpDate(std::string_view text, Time now) {
   if (text.size() < 4) return std::nullopt;
-  for (const std::string_view day : kDays) {
-    if (!EqualsIgnoreCase(text.substr(0, 3), day.substr(0, 3))) continue;
-    if (text[3] == ',') return ParseFixdate(text.substr(4));
-    if (text[3] == ' ') return ParseAsctime(text.substr(3));
-    if (text.size() > day.size() && text[day.size()] == ',' &&
-        EqualsIgnoreCase(text.substr(0, day.size()), day)) {
-      return ParseRfc850(text.substr(day.size() + 1), now);
-    }
-    return std::nullopt;
+  const int index = IndexOf(kDays, text);
+  if (index < 0) return std::nullopt;
+  if (text[3] == ',') return ParseFixdate(text.substr(4));
+  if (text[3] == ' ') return ParseAsctime(text.substr(3));
+  const std::string_view day = kDays[static_cast<size_t>(index)];
+  if (text.size() > day.size() && text[day.size()] == ',' &&
+      EqualsIgnoreCase(text.substr(0, day.size()), day)) {
+    return ParseRfc850(text.substr(day.size() + 1), now);
   }
   return std::nullopt;
 }

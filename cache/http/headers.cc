@@ -1,13 +1,22 @@
 #include "cache/http/headers.h"
 
+#include <algorithm>
+
 namespace satchel::cache {
+namespace {
+
+// Room for an ordinary message, taken at once: growing step by step costs more than it saves.
+constexpr size_t kFirstBytes = 480;
+constexpr size_t kFirstFields = 15;
+
+}  // namespace
 
 void HeaderMap::Append(FieldId id, std::string_view name, std::string_view value) {
   // A caller may pass views into this very map.
   if (text_.capacity() - text_.size() < name.size() + value.size()) {
     const std::string own_name(name);
     const std::string own_value(value);
-    text_.reserve(2 * (text_.size() + name.size() + value.size()) + 64);
+    text_.reserve(std::max(kFirstBytes, 2 * (text_.size() + name.size() + value.size())));
     Append(id, own_name, own_value);
     return;
   }
@@ -17,6 +26,7 @@ void HeaderMap::Append(FieldId id, std::string_view name, std::string_view value
   entry.value_size = static_cast<uint32_t>(value.size());
   text_.append(name).append(value);
   entry.id = id;
+  if (entries_.capacity() == 0) entries_.reserve(kFirstFields);
   entries_.push_back(entry);
   present_.Insert(id);
 }

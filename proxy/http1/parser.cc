@@ -3,6 +3,7 @@
 #include <llhttp.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 namespace satchel::http1 {
@@ -40,6 +41,27 @@ int OnValue(llhttp_t* parser, const char* at, size_t size) {
   return 0;
 }
 
+constexpr bool IsControl(char c) {
+  return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
+}
+
+// Eight bytes at a time: most values have nothing to look at twice.
+bool HasControl(std::string_view text) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHighs = 0x8080808080808080;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (; end - at >= 8; at += 8) {
+    uint64_t word;
+    std::memcpy(&word, at, sizeof(word));
+    const uint64_t low = (word - kOnes * 0x20) & ~word & kHighs;
+    const uint64_t del = word ^ (kOnes * 0x7f);
+    if ((low | ((del - kOnes) & ~del & kHighs)) == 0) continue;
+    if (std::any_of(at, at + 8, IsControl)) return true;
+  }
+  return std::any_of(at, end, IsControl);
+}
+
 int OnValueComplete(llhttp_t* parser) {
   auto* sink = static_cast<FieldSink*>(parser->data);
   if (++sink->lines > sink->max_fields) {
@@ -52,11 +74,9 @@ int OnValueComplete(llhttp_t* parser) {
     sink->bad_name = true;
     return -1;
   }
-  for (const char c : sink->value) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) {
-      sink->bad_value = true;
-      return -1;
-    }
+  if (HasControl(sink->value)) {
+    sink->bad_value = true;
+    return -1;
   }
   sink->fields->Add(sink->name, cache::TrimOws(sink->value));
   sink->name = {};
@@ -94,7 +114,7 @@ const Prepared& GetPrepared() {
   return prepared;
 }
 
-enum class LineEnds { kMore, kFound, kBare, kFolded };
+enum class LineEnds { kMore, kFound, kBare };
 
 struct Scan {
   LineEnds ends;
@@ -108,14 +128,12 @@ Scan ScanHead(std::string_view input, size_t from) {
   const char* const begin = input.data();
   const char* const end = begin + input.size();
   const char* at = begin + from;
-  bool folded = false;
   while (at < end) {
     const char* lf = static_cast<const char*>(memchr(at, '\n', static_cast<size_t>(end - at)));
     if (lf == nullptr) return scan;
     if (lf == begin || lf[-1] != '\r') return {LineEnds::kBare};
-    if (lf + 1 < end && (lf[1] == ' ' || lf[1] == '\t')) folded = true;
     if (lf - begin >= 3 && lf[-2] == '\n') {
-      scan.ends = folded ? LineEnds::kFolded : LineEnds::kFound;
+      scan.ends = LineEnds::kFound;
       scan.size = static_cast<size_t>(lf - begin) + 1;
       return scan;
     }
@@ -144,29 +162,40 @@ ParseError FieldError(llhttp_errno_t code, const FieldSink& sink) {
   }
 }
 
-// Parses field lines up to and with the empty line.
-std::expected<void, ParseError> ParseFields(std::string_view lines, size_t max_fields,
-                                            HeaderMap& fields) {
+// Parses `line_count` field lines, the last of them the empty one.
+std::expected<void, ParseError> ParseFields(std::string_view lines, size_t line_count,
+                                            size_t max_fields, HeaderMap& fields) {
   FieldSink sink{&fields, max_fields, {}, {}};
   llhttp_t parser = GetPrepared().parser;
   parser.data = &sink;
   const llhttp_errno_t code = llhttp_execute(&parser, lines.data(), lines.size());
   if (!sink.complete) return std::unexpected(FieldError(code, sink));
   // Each line but the empty one was a field: none was skipped or joined to another.
-  if (static_cast<size_t>(std::count(lines.begin(), lines.end(), '\n')) != sink.lines + 1) {
-    return Refuse(400, "malformed field line");
-  }
+  if (line_count != sink.lines + 1) return Refuse(400, "malformed field line");
   return {};
 }
 
-bool HasBareReturn(std::string_view head) {
+// The lines of a whole head, whose every LF has its CR already.
+struct Lines {
+  size_t count = 0;
+  bool bare_return = false;
+  bool folded = false;  // one begins with white space
+};
+
+Lines CountLines(std::string_view head) {
+  Lines lines;
   const char* at = head.data();
   const char* const end = at + head.size();
   while ((at = static_cast<const char*>(memchr(at, '\r', static_cast<size_t>(end - at))))) {
-    if (at + 1 == end || at[1] != '\n') return true;
+    if (at + 1 == end || at[1] != '\n') {
+      lines.bare_return = true;
+      return lines;
+    }
+    ++lines.count;
     at += 2;
+    if (at != end && (*at == ' ' || *at == '\t')) lines.folded = true;
   }
-  return false;
+  return lines;
 }
 
 std::expected<void, ParseError> ParseVersion(std::string_view text, uint8_t& minor) {
@@ -222,11 +251,7 @@ std::expected<void, ParseError> ParseStatusLine(std::string_view line, ResponseH
   }
   head.status = status;
   const std::string_view reason = line.size() > 13 ? line.substr(13) : std::string_view();
-  for (const char c : reason) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) {
-      return Refuse(502, "control character in reason phrase");
-    }
-  }
+  if (HasControl(reason)) return Refuse(502, "control character in reason phrase");
   head.reason.assign(reason);
   return {};
 }
@@ -267,16 +292,19 @@ HeadResult HeadParser::ParseRequest(std::string_view input, size_t& scanned,
     scanned = text.size() > 3 ? text.size() - 3 : 0;
     return 0;
   }
-  if (scan.ends == LineEnds::kFolded) return Refuse(400, "field line begins with white space");
   const std::string_view whole = text.substr(0, scan.size);
+  const Lines lines = CountLines(whole);
+  if (lines.folded) return Refuse(400, "field line begins with white space");
   const size_t line = whole.find("\r\n");
   if (line > limits.max_start_line) return Refuse(414, "request line too long");
   if (whole.size() > limits.max_bytes) return Refuse(431, "request head too large");
-  if (HasBareReturn(whole)) return Refuse(400, "bare CR in the request head");
+  if (lines.bare_return) return Refuse(400, "bare CR in the request head");
   if (auto parsed = ParseRequestLine(whole.substr(0, line), head); !parsed) {
     return std::unexpected(parsed.error());
   }
-  if (auto parsed = ParseFields(whole.substr(line + 2), limits.max_fields, head.fields); !parsed) {
+  if (auto parsed =
+          ParseFields(whole.substr(line + 2), lines.count - 1, limits.max_fields, head.fields);
+      !parsed) {
     return std::unexpected(parsed.error());
   }
   scanned = 0;
@@ -299,15 +327,20 @@ HeadResult HeadParser::ParseResponse(std::string_view input, size_t& scanned,
   }
   std::string_view whole = input.substr(0, scan.size);
   if (whole.size() > limits.max_bytes) return Refuse(502, "response head too large");
-  if (HasBareReturn(whole)) return Refuse(502, "bare CR in the response head");
-  // A fold may have been seen by an earlier call that is not repeated here.
-  Unfold(whole, unfolded_);
-  whole = unfolded_;
+  Lines lines = CountLines(whole);
+  if (lines.bare_return) return Refuse(502, "bare CR in the response head");
+  if (lines.folded) {
+    Unfold(whole, unfolded_);
+    whole = unfolded_;
+    lines = CountLines(whole);
+  }
   const size_t line = whole.find("\r\n");
   if (auto parsed = ParseStatusLine(whole.substr(0, line), head); !parsed) {
     return std::unexpected(parsed.error());
   }
-  if (auto parsed = ParseFields(whole.substr(line + 2), limits.max_fields, head.fields); !parsed) {
+  if (auto parsed =
+          ParseFields(whole.substr(line + 2), lines.count - 1, limits.max_fields, head.fields);
+      !parsed) {
     return Refuse(502, parsed.error().message);
   }
   scanned = 0;
@@ -322,11 +355,12 @@ HeadResult ParseTrailers(std::string_view input, const HeadLimits& limits, Heade
     if (input.size() > limits.max_bytes) return Refuse(431, "trailer section too large");
     return 0;
   }
-  if (scan.ends == LineEnds::kFolded) return Refuse(400, "field line begins with white space");
   const std::string_view whole = input.substr(0, scan.size);
+  const Lines lines = CountLines(whole);
+  if (lines.folded) return Refuse(400, "field line begins with white space");
   if (whole.size() > limits.max_bytes) return Refuse(431, "trailer section too large");
-  if (HasBareReturn(whole)) return Refuse(400, "bare CR in the trailer section");
-  if (auto parsed = ParseFields(whole, limits.max_fields, trailers); !parsed) {
+  if (lines.bare_return) return Refuse(400, "bare CR in the trailer section");
+  if (auto parsed = ParseFields(whole, lines.count, limits.max_fields, trailers); !parsed) {
     return std::unexpected(parsed.error());
   }
   return scan.size;

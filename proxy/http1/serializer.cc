@@ -2,8 +2,11 @@
 
 #include <charconv>
 
+#include "cache/base/append.h"
+
 namespace satchel::http1 {
 
+using cache::AppendAll;
 void AppendNumber(std::string& out, uint64_t value) {
   char buffer[20];
   const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
@@ -11,20 +14,19 @@ void AppendNumber(std::string& out, uint64_t value) {
 }
 
 void AppendStatusLine(std::string& out, uint16_t status, std::string_view reason) {
-  out.append("HTTP/1.1 ");
-  AppendNumber(out, status);
-  out.push_back(' ');
-  out.append(reason).append("\r\n");
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof digits, status).ptr;
+  AppendAll(out, {"HTTP/1.1 ", {digits, end}, " ", reason, "\r\n"});
 }
 
 void AppendField(std::string& out, std::string_view name, std::string_view value) {
-  out.append(name).append(": ").append(value).append("\r\n");
+  AppendAll(out, {name, ": ", value, "\r\n"});
 }
 
 void AppendField(std::string& out, std::string_view name, uint64_t value) {
-  out.append(name).append(": ");
-  AppendNumber(out, value);
-  out.append("\r\n");
+  char digits[20];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+  AppendField(out, name, std::string_view(digits, end));
 }
 
 void AppendFields(std::string& out, const cache::HeaderMap& fields) {
