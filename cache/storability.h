@@ -35,6 +35,8 @@ HeaderMap StoredFields(const ResponseHead& response, Time response_time,
 // Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade. A sender can't
 // remove fields that security or framing rests on (Host, Content-Length, X-Forwarded-*, ...).
 // `also_kept`: further names that Connection can't remove, such as the field of the API key.
+// True if there is anything that RemoveHopByHop might take.
+bool HasHopByHop(const HeaderMap& fields);
 void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept = {});
 
 // A stored response brought up to date by a 304 (RFC 9111 3.2, 4.3.4) or by the 200 to a HEAD that

@@ -64,7 +64,10 @@ bool Contains(std::span<const std::string> names, std::string_view name) {
 
 }  // namespace
 
+bool HasHopByHop(const HeaderMap& fields) { return fields.HasAny(kHopByHop); }
+
 void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept) {
+  if (!HasHopByHop(fields)) return;
   FieldSet known = kHopByHop;
   std::vector<std::string> others;
   if (const auto connection = fields.Joined(FieldId::kConnection)) {

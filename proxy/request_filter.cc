@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "cache/base/append.h"
 #include "cache/http/uri.h"
 #include "cache/storability.h"
 #include "cache/vary.h"
@@ -16,6 +17,9 @@ using cache::FieldId;
 using cache::HeaderMap;
 using cache::Method;
 using cache::RequestHead;
+
+// A head of ordinary length; what is larger costs the allocator a longer way.
+constexpr size_t kUsualHead = 1000;
 
 std::unexpected<http1::ParseError> Refuse(uint16_t status, std::string_view message) {
   return std::unexpected(http1::ParseError{status, message});
@@ -42,9 +46,7 @@ void AppendForwardedValue(std::string& out, std::string_view value) {
     out.append(value);
     return;
   }
-  out.push_back('"');
-  out.append(value);
-  out.push_back('"');
+  cache::AppendAll(out, {"\"", value, "\""});
 }
 
 void AppendForwardedNode(std::string& out, std::string_view ip) {
@@ -147,41 +149,22 @@ std::string EffectiveClient(const RequestHead& head, const std::string& peer_ip,
   return client;
 }
 
-std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
-                              const rules::Rule& rule, const ClientInfo& client,
-                              const http1::Framing& framing, bool upgrade) {
-  // Reused from request to request: a copy into memory that is there already.
-  static thread_local HeaderMap fields;
-  fields = head.fields;
-  const std::string upgrade_value(upgrade ? *head.fields.First(FieldId::kUpgrade) : "");
-  cache::RemoveHopByHop(fields);
-  std::string earlier_for;
-  std::string earlier_forwarded;
-  std::string forwarded_proto = head.scheme;
-  std::string forwarded_host = head.authority;
-  if (client.peer_trusted) {
-    earlier_for = fields.Joined(FieldId::kXForwardedFor).value_or("");
-    earlier_forwarded = fields.Joined(FieldId::kForwarded).value_or("");
-    forwarded_proto = fields.First(FieldId::kXForwardedProto).value_or(head.scheme);
-    forwarded_host = fields.First(FieldId::kXForwardedHost).value_or(head.authority);
-  }
+namespace {
 
-  fields.RemoveIf([&](const HeaderMap::Field& field) {
-    switch (field.id) {
-      case FieldId::kHost:
-      case FieldId::kContentLength:
-      case FieldId::kTransferEncoding:
-      case FieldId::kXForwardedFor:
-      case FieldId::kXForwardedHost:
-      case FieldId::kXForwardedProto:
-      case FieldId::kForwarded:
-      case FieldId::kHttp2Settings:
-      case FieldId::kVia:
-        return true;
-      default:
-        return !client.peer_trusted && IsRenamingField(field);
-    }
-  });
+// Fields that we write ourselves, or never pass on.
+constexpr cache::FieldSet kOurs{FieldId::kHost,           FieldId::kContentLength,
+                                FieldId::kTransferEncoding, FieldId::kXForwardedFor,
+                                FieldId::kXForwardedHost, FieldId::kXForwardedProto,
+                                FieldId::kForwarded,      FieldId::kHttp2Settings,
+                                FieldId::kVia};
+
+bool IsOurs(const HeaderMap::Field& field, const ClientInfo& client) {
+  return kOurs.Contains(field.id) || (!client.peer_trusted && IsRenamingField(field));
+}
+
+// The client's fields as the rule wants them. Sets `host` if the rule names another.
+void EditFields(const RequestHead& head, const rules::Rule& rule, HeaderMap& fields,
+                std::string_view& host) {
   // What the key tells apart is what the origin is asked, or the answer would depend on who asked
   // first.
   for (const auto& [name, values] : rule.cache.normalize) {
@@ -191,7 +174,6 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
     if (!value->empty()) fields.Add(name, *value);
   }
   for (const std::string& name : rule.request_headers.remove) fields.Remove(name);
-  std::string host = head.authority;
   for (const auto& [name, value] : rule.request_headers.set) {
     if (cache::EqualsIgnoreCase(name, "host")) {
       host = value;
@@ -199,33 +181,66 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
       fields.Set(name, value);
     }
   }
+}
+
+}  // namespace
+
+std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
+                              const rules::Rule& rule, const ClientInfo& client,
+                              const http1::Framing& framing, bool upgrade) {
+  using cache::AppendAll;
+  // Reused from request to request: a copy into memory that is there already.
+  static thread_local HeaderMap edited;
+  edited.Clear();
+  std::string_view host = head.authority;
+  const bool edit = cache::HasHopByHop(head.fields) || !rule.cache.normalize.empty() ||
+                    !rule.request_headers.empty();
+  if (edit) {
+    edited = head.fields;
+    cache::RemoveHopByHop(edited);
+    edited.RemoveIf([&](const HeaderMap::Field& field) { return IsOurs(field, client); });
+    EditFields(head, rule, edited, host);
+  }
+  std::string earlier_for;
+  std::string earlier_forwarded;
+  std::string_view forwarded_proto = head.scheme;
+  std::string_view forwarded_host = head.authority;
+  if (client.peer_trusted) {
+    earlier_for = head.fields.Joined(FieldId::kXForwardedFor).value_or("");
+    earlier_forwarded = head.fields.Joined(FieldId::kForwarded).value_or("");
+    forwarded_proto = head.fields.First(FieldId::kXForwardedProto).value_or(head.scheme);
+    forwarded_host = head.fields.First(FieldId::kXForwardedHost).value_or(head.authority);
+  }
 
   std::string out;
-  out.reserve(1024);
-  out.append(head.method_text).append(" ").append(target).append(" HTTP/1.1\r\n");
-  http1::AppendField(out, "Host", host);
-  http1::AppendFields(out, fields);
+  out.reserve(kUsualHead);
+  AppendAll(out, {head.method_text, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"});
+  for (const HeaderMap::Field field : edit ? edited : head.fields) {
+    if (edit || !IsOurs(field, client)) http1::AppendField(out, field.name, field.value);
+  }
   out.append("Via: ");
   if (const auto via = head.fields.Joined(FieldId::kVia)) out.append(*via).append(", ");
   out.append(head.minor_version == 0 ? "1.0 satchel\r\n" : "1.1 satchel\r\n");
   if (client.peer_ip != "unix") {
-    out.append("X-Forwarded-For: ");
-    if (!earlier_for.empty()) out.append(earlier_for).append(", ");
-    out.append(client.peer_ip).append("\r\n");
+    AppendAll(out, {"X-Forwarded-For: ", earlier_for, earlier_for.empty() ? "" : ", ",
+                    client.peer_ip, "\r\n"});
   } else if (!earlier_for.empty()) {
     http1::AppendField(out, "X-Forwarded-For", earlier_for);
   }
-  http1::AppendField(out, "X-Forwarded-Proto", forwarded_proto);
-  if (!forwarded_host.empty()) http1::AppendField(out, "X-Forwarded-Host", forwarded_host);
-  out.append("Forwarded: ");
-  if (!earlier_forwarded.empty()) out.append(earlier_forwarded).append(", ");
-  out.append("for=");
+  // What a rule sets stands instead of ours.
+  if (!edited.Has(FieldId::kXForwardedProto)) {
+    http1::AppendField(out, "X-Forwarded-Proto", forwarded_proto);
+  }
+  if (!forwarded_host.empty() && !edited.Has(FieldId::kXForwardedHost)) {
+    http1::AppendField(out, "X-Forwarded-Host", forwarded_host);
+  }
+  AppendAll(out, {"Forwarded: ", earlier_forwarded, earlier_forwarded.empty() ? "" : ", ", "for="});
   AppendForwardedNode(out, client.peer_ip);
   if (!head.authority.empty()) {
     out.append(";host=");
     AppendForwardedValue(out, head.authority);
   }
-  out.append(";proto=").append(head.scheme).append("\r\n");
+  AppendAll(out, {";proto=", head.scheme, "\r\n"});
   if (framing.kind == http1::BodyKind::kChunked) {
     out.append("Transfer-Encoding: chunked\r\n");
   } else if (framing.kind == http1::BodyKind::kLength) {
@@ -235,7 +250,7 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
   }
   if (upgrade) {
     out.append("Connection: upgrade\r\n");
-    http1::AppendField(out, "Upgrade", upgrade_value);
+    http1::AppendField(out, "Upgrade", *head.fields.First(FieldId::kUpgrade));
   }
   return out;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "cache/base/append.h"
 #include "cache/http/date.h"
 #include "cache/range.h"
 #include "cache/storability.h"
@@ -19,6 +20,9 @@ using cache::Method;
 using cache::RequestHead;
 using cache::StoredResponse;
 
+// A head of ordinary length; what is larger costs the allocator a longer way.
+constexpr size_t kUsualHead = 1000;
+
 void AppendJsonString(std::string& out, std::string_view text) {
   out.push_back('"');
   AppendEscaped(out, text);
@@ -34,8 +38,8 @@ void AppendConnection(std::string& out, const ReplyContext& context) {
 }
 
 void AppendCacheStatusField(std::string& out, const ReplyContext& context) {
-  out.append("Cache-Status: ");
-  if (!context.inner_status.empty()) out.append(context.inner_status).append(", ");
+  cache::AppendAll(out, {"Cache-Status: ", context.inner_status,
+                         context.inner_status.empty() ? "" : ", "});
   cache::AppendCacheStatus(out, context.cache_status);
   out.append("\r\n");
 }
@@ -165,6 +169,7 @@ Reply BuildPassedReply(const cache::ResponseHead& response, bool has_body,
   if (response.status == 204) fields.Remove(FieldId::kContentLength);
   if (!fields.Has(FieldId::kDate)) fields.Set(FieldId::kDate, cache::FormatHttpDate(context.now));
   ApplyEdits(fields, context.rule, false);
+  reply.head.reserve(kUsualHead);
   http1::AppendStatusLine(reply.head, response.status, response.reason);
   http1::AppendFields(reply.head, fields);
   if (has_body && length) http1::AppendField(reply.head, "Content-Length", *length);

@@ -31,6 +31,20 @@ TEST_F(ForwardingFieldsTest, HopByHopFieldsOfARequestStayHere) {
   EXPECT_EQ(request.fields.Get("X-Public"), "1");
 }
 
+TEST_F(ForwardingFieldsTest, WhatARuleSetsStandsInsteadOfWhatWeWouldWrite) {
+  origin.On("/", {.body = "x"});
+  SatchelConfig config = Config();
+  config.rules =
+      "  - name: all\n"
+      "    upstream: app\n"
+      "    request_headers: {set: {X-Forwarded-Proto: https, X-Forwarded-Host: shop.example}}\n";
+  Start(config);
+  Get("/", {{"X-Forwarded-Proto", "ftp"}});
+  const OriginRequest request = origin.Last("/");
+  EXPECT_EQ(request.fields.Joined("X-Forwarded-Proto"), "https");
+  EXPECT_EQ(request.fields.Joined("X-Forwarded-Host"), "shop.example");
+}
+
 TEST_F(ForwardingFieldsTest, HopByHopFieldsOfAnAnswerStayHereOnAMissAndOnAHit) {
   Reply reply = Fresh("x", 60,
                       {{"Connection", "X-Private, close"},
