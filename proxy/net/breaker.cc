@@ -4,10 +4,28 @@
 
 namespace satchel::net {
 
-bool Breaker::Success() {
+void Breaker::Count(int64_t now_ms, bool failed) {
+  const int64_t number = now_ms / std::max<int64_t>(1, options_.window_ms / 2);
+  if (number != current_.number) {
+    previous_ = number == current_.number + 1 ? current_ : Half();
+    current_ = {.number = number};
+  }
+  ++current_.calls;
+  if (failed) ++current_.failed;
+}
+
+bool Breaker::TooManyFailed() const {
+  const uint32_t calls = current_.calls + previous_.calls;
+  const uint32_t failed = current_.failed + previous_.failed;
+  return calls >= options_.min_calls &&
+         static_cast<double>(failed) >= options_.failed_share * static_cast<double>(calls);
+}
+
+bool Breaker::Success(int64_t now_ms) {
   switch (state_) {
     case State::kClosed:
       consecutive_ = 0;
+      Count(now_ms, false);
       return false;
     case State::kOpen:
       return false;
@@ -20,7 +38,8 @@ bool Breaker::Success() {
 bool Breaker::Failure(int64_t now_ms, double random) {
   switch (state_) {
     case State::kClosed:
-      if (++consecutive_ < options_.failures) return false;
+      Count(now_ms, true);
+      if (++consecutive_ < options_.failures && !TooManyFailed()) return false;
       Open(now_ms, random);
       return true;
     case State::kOpen:
@@ -32,8 +51,10 @@ bool Breaker::Failure(int64_t now_ms, double random) {
   return false;
 }
 
-bool Breaker::TryProbe(int64_t now_ms) {
-  if (state_ != State::kOpen || now_ms < probe_at_ms_) return false;
+bool Breaker::TryProbe(int64_t now_ms) { return now_ms >= probe_at_ms_ && ProbeNow(); }
+
+bool Breaker::ProbeNow() {
+  if (state_ != State::kOpen) return false;
   state_ = State::kProbing;
   return true;
 }
@@ -42,6 +63,7 @@ bool Breaker::Close() {
   const bool changed = state_ != State::kClosed;
   state_ = State::kClosed;
   consecutive_ = 0;
+  current_ = previous_ = Half();
   open_for_ms_ = 0;
   return changed;
 }

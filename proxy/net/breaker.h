@@ -4,7 +4,8 @@
 
 namespace satchel::net {
 
-// Stops asking a server that does not answer. Opens after `failures` in a row; when `open_ms` is
+// Stops asking a server that does not answer. Opens after `failures` in a row, or when of at least
+// `min_calls` within `window_ms` the share `failed_share` failed; when `open_ms` is
 // over one probe may go through. A failed probe opens it again for twice the time, up to the cap;
 // a good one closes it. Pure: time (any monotonic milliseconds) and randomness are passed in.
 class Breaker {
@@ -13,6 +14,9 @@ class Breaker {
     uint32_t failures = 5;
     int64_t open_ms = 2000;
     int64_t max_open_ms = 30'000;
+    double failed_share = 0.5;  // above 1: only failures in a row count
+    uint32_t min_calls = 20;
+    int64_t window_ms = 1000;
     double jitter =
         0.2;  // open times vary by up to this share, so that a fleet does not probe at once
   };
@@ -27,22 +31,31 @@ class Breaker {
 
   // Outcome of a call. While open, outcomes of calls sent earlier change nothing. True if this
   // opened or closed it. `random` is in [0, 1).
-  bool Success();
+  bool Success(int64_t now_ms);
   bool Failure(int64_t now_ms, double random);
 
   // True: the caller, and nobody else, may send one probe now and report its outcome.
   bool TryProbe(int64_t now_ms);
 
-  // The server proved well by other means (a new connection was greeted). True if it was not
-  // closed.
-  bool Close();
+  // The same, but whatever the time: there is news of the server (a new connection was greeted).
+  bool ProbeNow();
 
  private:
+  struct Half {  // of the window
+    int64_t number = 0;
+    uint32_t calls = 0;
+    uint32_t failed = 0;
+  };
+  bool Close();
+  void Count(int64_t now_ms, bool failed);
+  bool TooManyFailed() const;
   void Open(int64_t now_ms, double random);
 
   const Options options_;
   State state_ = State::kClosed;
   uint32_t consecutive_ = 0;
+  Half current_;
+  Half previous_;
   int64_t open_for_ms_ = 0;  // of the last opening, before jitter; 0 = never opened since success
   int64_t probe_at_ms_ = 0;
 };

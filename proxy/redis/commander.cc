@@ -40,8 +40,13 @@ bool Commander::DispatchScript(const Script& script, ScriptArguments arguments, 
                                const std::shared_ptr<CallState>& call, int64_t deadline_ms) {
   call->script = &script;
   call->arguments = std::move(arguments);
-  return Dispatch(call->arguments.first_key(), lane, call->arguments.EvalSha(script), call,
-                  deadline_ms);
+  // A call sent again because the server did not know its script would come behind calls made
+  // after it, and some of those may not have met with that fate: another connection loads scripts
+  // as well. Where the order matters the text goes along.
+  call->with_text = lane == Lane::kStore || lane == Lane::kBulkWrite;
+  return Dispatch(call->arguments.first_key(), lane,
+                  call->with_text ? call->arguments.Eval(script) : call->arguments.EvalSha(script),
+                  call, deadline_ms);
 }
 
 PendingReply Commander::Call(std::string_view key, Command command, int64_t deadline_ms, Done done,

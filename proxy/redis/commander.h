@@ -16,13 +16,15 @@ bool IsDeadline(const cache::Error& error);
 // True for the Error of a call that was not sent: no connection, breaker open, queue full.
 bool IsUnavailable(const cache::Error& error);
 
-// Which connection carries a call. Whatever the lane, a call never overtakes a kBulkWrite of the
-// same hash tag that was made before it: a removal after a store wins, a lookup after either sees
-// it.
+// What a call is, which decides the connection that carries it. Whatever the lane, no call
+// overtakes a kStore or kBulkWrite of the same hash tag that was made before it: a removal after a
+// store wins, a lookup after either sees it.
 enum class Lane : uint8_t {
   kFast,       // small and waited for: lookups, checks, locks
   kBulkRead,   // large replies: chunks
-  kBulkWrite,  // what changes a record: stores, removals, refreshes
+  kStore,      // large commands: stores. Dropped, the oldest first, when a queue is full; never
+               // sent again to another server
+  kBulkWrite,  // other changes of a record, never dropped: removals, refreshes
 };
 
 // What a key hashes by in a cluster: what stands between the first "{" and the next "}", if that

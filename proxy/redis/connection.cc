@@ -1,10 +1,9 @@
 #include "proxy/redis/connection.h"
 
-#include <fcntl.h>
 #include <netinet/tcp.h>
+#include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -52,30 +51,37 @@ void CallState::Finish(cache::Result<Reply> result) {
 }
 
 Connection::Connection(net::EventLoop& loop, const net::Address& address, Limits limits,
-                       Hooks hooks)
+                       Hooks hooks, TlsTo tls)
     : loop_(loop),
       limits_(limits),
       hooks_(std::move(hooks)),
+      tls_(std::move(tls)),
       reader_(limits.reply),
       self_(std::make_shared<Connection*>(this)) {
   stall_timer_.OnFire([this] { OnStallTimer(); });
-  fd_ = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd_ < 0) {
+  const int fd = socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
     Close(SystemError("socket", errno));
+    return;
+  }
+  SSL* const ssl = tls_.context == nullptr ? nullptr : tls_.context->NewSession(tls_.host);
+  stream_ = net::Stream(fd, ssl);
+  if (tls_.context != nullptr && (ssl == nullptr || SSL_set_fd(ssl, fd) != 1)) {
+    Close("cannot begin a TLS session");
     return;
   }
   const int on = 1;
   if (address.is_ip()) {
-    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
   }
-  if (connect(fd_, address.raw(), address.size) != 0 && errno != EINPROGRESS) {
+  if (connect(fd, address.raw(), address.size) != 0 && errno != EINPROGRESS) {
     Close(SystemError("connect", errno));
     return;
   }
   // A connect that succeeded at once is seen as writable in the next turn.
   watch_.Start(
-      loop_, fd_, EV_WRITE,
+      loop_, fd, EV_WRITE,
       [](void* self, short what) { static_cast<Connection*>(self)->OnIo(what); }, this);
 }
 
@@ -88,43 +94,88 @@ Connection::~Connection() {
   for (const Slot& slot : queue_) forget(*slot.call);
   for (const Held& held : held_) forget(*held.call);
   watch_.Stop();
-  if (fd_ >= 0) close(fd_);
 }
 
-bool Connection::Fits(const Command& command) const {
-  return !closed_ && waiting() < limits_.max_calls &&
-         unsent_ + command.bytes() <= limits_.max_unsent;
+void Connection::Gone(CallState& call) const {
+  if (hooks_.on_gone) hooks_.on_gone(call);
+}
+
+bool Connection::MakeRoom(size_t bytes) {
+  if (closed_ || bytes > limits_.max_unsent) return false;
+  const auto fits = [&] {
+    return waiting() < limits_.max_calls && unsent_ + bytes <= limits_.max_unsent;
+  };
+  while (!fits()) {
+    const auto oldest = std::find_if(held_.begin(), held_.end(),
+                                     [](const Held& held) { return held.call->droppable; });
+    if (oldest == held_.end()) return false;
+    const std::shared_ptr<CallState> call = std::move(oldest->call);
+    unsent_ -= oldest->command.bytes();
+    held_bytes_ -= oldest->command.bytes();
+    held_.erase(oldest);
+    Gone(*call);
+    if (hooks_.on_dropped) hooks_.on_dropped(*call);
+    // Not now: another's call is on the stack.
+    loop_.AtTurnEnd([call] { call->Finish(Fail(ErrorSource::kStore, "dropped: queue full")); });
+  }
+  return true;
 }
 
 bool Connection::Send(Command command, std::shared_ptr<CallState> call) {
-  if (!Fits(command)) return false;
-  if (open_) {
+  if (!MakeRoom(command.bytes())) return false;
+  if (open_ && held_.empty() && in_wire_form() < limits_.ahead) {
     Enqueue(std::move(command), std::move(call));
   } else {
     unsent_ += command.bytes();
+    held_bytes_ += command.bytes();
     held_.push_back({std::move(command), std::move(call)});
   }
   return true;
 }
 
 bool Connection::SendGreeting(Command command, std::shared_ptr<CallState> call) {
-  if (!Fits(command)) return false;
+  if (!MakeRoom(command.bytes())) return false;
   Enqueue(std::move(command), std::move(call));
+  return true;
+}
+
+bool Connection::SendUnanswered(Command command) {
+  if (!MakeRoom(command.bytes())) return false;
+  Write(std::move(command));
   return true;
 }
 
 void Connection::Open() {
   open_ = true;
-  for (Held& held : std::exchange(held_, {})) {
+  Pump();
+}
+
+void Connection::Pump() {
+  while (open_ && !held_.empty() && in_wire_form() < limits_.ahead) {
+    Held held = std::move(held_.front());
+    held_.pop_front();
     unsent_ -= held.command.bytes();
-    if (held.call->done) Enqueue(std::move(held.command), std::move(held.call));
+    held_bytes_ -= held.command.bytes();
+    if (held.call->done) {
+      Enqueue(std::move(held.command), std::move(held.call));
+    } else {
+      Gone(*held.call);
+    }
   }
 }
 
 void Connection::Enqueue(Command command, std::shared_ptr<CallState> call) {
-  const int64_t now = loop_.now_ms();
-  queue_.push_back({std::move(call), now});
+  if (call->asking) {
+    queue_.push_back({std::make_shared<CallState>(), loop_.now_ms()});
+    queue_.back().call->greeting = true;
+    Write({"ASKING"});
+  }
+  queue_.push_back({std::move(call), loop_.now_ms()});
   if (!stall_timer_.armed()) loop_.SetTimer(stall_timer_, limits_.stall_ms);
+  Write(std::move(command));
+}
+
+void Connection::Write(Command command) {
   const size_t strings = out_.size();
   const size_t last = strings == 0 ? 0 : out_.back().size();
   std::move(command).WriteTo(out_);
@@ -134,7 +185,7 @@ void Connection::Enqueue(Command command, std::shared_ptr<CallState> call) {
 }
 
 void Connection::ScheduleFlush() {
-  if (flush_scheduled_ || !connected_) return;
+  if (flush_scheduled_ || !connected_ || write_blocked_) return;
   flush_scheduled_ = true;
   loop_.AtTurnEnd([self = self_] {
     if (*self == nullptr) return;
@@ -144,21 +195,43 @@ void Connection::ScheduleFlush() {
 }
 
 void Connection::OnIo(short what) {
-  if (!connected_) {
+  if (!reached_) {
     OnConnected();
     return;
   }
-  if ((what & EV_WRITE) != 0) Flush();
+  if (!connected_) {
+    ContinueHandshake();
+    return;
+  }
+  // Under TLS a write may have to wait until something can be read.
+  if ((what & EV_WRITE) != 0 || write_blocked_) Flush();
   if ((what & EV_READ) != 0 && !closed_) ReadSome();
 }
 
 void Connection::OnConnected() {
   int error = 0;
   socklen_t size = sizeof error;
-  getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+  getsockopt(stream_.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0) {
     Close(SystemError("connect", error));
     return;
+  }
+  reached_ = true;
+  ContinueHandshake();
+}
+
+void Connection::ContinueHandshake() {
+  if (stream_.ssl() != nullptr) {
+    switch (stream_.Handshake(/*as_client=*/true)) {
+      case net::IoStatus::kOk:
+        break;
+      case net::IoStatus::kAgain:
+        watch_.Watch(stream_.wants_write() ? EV_WRITE : EV_READ);
+        return;
+      default:
+        Close("TLS: " + stream_.HandshakeError());
+        return;
+    }
   }
   connected_ = true;
   watch_.Watch(EV_READ);
@@ -167,32 +240,38 @@ void Connection::OnConnected() {
 }
 
 void Connection::Flush() {
-  if (closed_ || !connected_) return;
-  while (out_index_ < out_.size()) {
+  while (!closed_ && connected_) {
+    if (in_wire_form() == 0) {
+      ForgetWritten();
+      Pump();
+      if (in_wire_form() == 0) break;
+    }
     std::array<iovec, kMaxIov> pieces;
     size_t count = 0;
     for (size_t i = out_index_; i < out_.size() && count < kMaxIov; ++i) {
       const size_t skip = i == out_index_ ? out_offset_ : 0;
       if (out_[i].size() > skip) pieces[count++] = {out_[i].data() + skip, out_[i].size() - skip};
     }
-    if (count == 0) break;
-    msghdr message{};
-    message.msg_iov = pieces.data();
-    message.msg_iovlen = count;
-    const ssize_t sent = sendmsg(fd_, &message, MSG_NOSIGNAL);
-    if (sent < 0) {
-      if (errno == EINTR) continue;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        watch_.Watch(EV_READ | EV_WRITE);
-        return;
-      }
-      Close(SystemError("write", errno));
+    errno = 0;
+    const net::IoResult sent = stream_.Write({pieces.data(), count});
+    if (sent.status == net::IoStatus::kAgain) {
+      write_blocked_ = true;
+      watch_.Watch(static_cast<short>(EV_READ | (stream_.wants_write() ? EV_WRITE : 0)));
+      return;
+    }
+    if (sent.status != net::IoStatus::kOk) {
+      Close(errno == 0 ? "write failed" : SystemError("write", errno));
       return;
     }
     ++totals_.writes;
-    Written(static_cast<size_t>(sent));
+    Written(sent.bytes);
   }
-  // All is written. One string keeps its memory for the next turn.
+  write_blocked_ = false;
+  if (!closed_) watch_.Watch(EV_READ);
+}
+
+void Connection::ForgetWritten() {
+  // One string keeps its memory for the next turn.
   if (!out_.empty()) {
     out_.resize(1);
     if (out_[0].capacity() > 2 * kKeepCapacity) {
@@ -203,7 +282,6 @@ void Connection::Flush() {
   }
   out_index_ = 0;
   out_offset_ = 0;
-  watch_.Watch(EV_READ);
 }
 
 void Connection::Written(size_t bytes) {
@@ -231,19 +309,23 @@ void Connection::ReadSome() {
   thread_local std::array<char, kReadSize> buffer;
   const auto self = self_;
   for (int round = 0; round < kReadsPerTurn; ++round) {
-    const ssize_t size = recv(fd_, buffer.data(), buffer.size(), 0);
-    if (size < 0) {
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) Close(SystemError("read", errno));
-      return;
+    errno = 0;
+    const net::IoResult read = stream_.Read(buffer.data(), buffer.size());
+    switch (read.status) {
+      case net::IoStatus::kOk:
+        break;
+      case net::IoStatus::kAgain:
+        return;
+      case net::IoStatus::kEof:
+        Close("closed by the server");
+        return;
+      case net::IoStatus::kError:
+        Close(errno == 0 ? "read failed" : SystemError("read", errno));
+        return;
     }
-    if (size == 0) {
-      Close("closed by the server");
-      return;
-    }
-    totals_.bytes_in += static_cast<uint64_t>(size);
+    totals_.bytes_in += read.bytes;
     last_read_ms_ = loop_.now_ms();
-    reader_.Feed({buffer.data(), static_cast<size_t>(size)});
+    reader_.Feed({buffer.data(), read.bytes});
     Reply reply;
     ReplyReader::Next next;
     while ((next = reader_.Read(reply)) == ReplyReader::Next::kReply) {
@@ -256,31 +338,40 @@ void Connection::ReadSome() {
       Close("protocol: " + reader_.error());
       return;
     }
-    if (static_cast<size_t>(size) < buffer.size()) return;
+    if (read.bytes < buffer.size() && !stream_.HasPending()) return;
   }
 }
 
 void Connection::OnReply(Reply reply) {
   if (queue_.empty()) {
-    Close("protocol: a reply nobody asked for");
+    if (hooks_.on_push) {
+      hooks_.on_push(std::move(reply));
+    } else {
+      Close("protocol: a reply nobody asked for");
+    }
     return;
   }
   const std::shared_ptr<CallState> call = std::move(queue_.front().call);
   queue_.pop_front();
   if (hooks_.on_outcome) hooks_.on_outcome(*call, &reply);
-  if (!call->done || closed_) {
-    if (call->done) call->Finish(Fail(ErrorSource::kStore, "connection closed"));
-    return;
+  if (call->done && !closed_ && reply.IsError()) {
+    if (call->script != nullptr && !call->with_text && reply.ErrorCode() == "NOSCRIPT") {
+      call->with_text = true;
+      if (Send(call->arguments.Eval(*call->script), call)) return;
+    } else if (hooks_.on_error && hooks_.on_error(call, reply)) {
+      Gone(*call);
+      return;
+    }
   }
-  if (!reply.IsError()) {
+  Gone(*call);
+  if (!call->done) return;
+  if (closed_) {
+    call->Finish(Fail(ErrorSource::kStore, "connection closed"));
+  } else if (reply.IsError()) {
+    call->Finish(Fail(ErrorSource::kStore, std::move(reply.text)));
+  } else {
     call->Finish(std::move(reply));
-    return;
   }
-  if (call->script != nullptr && reply.ErrorCode() == "NOSCRIPT") {
-    const Script& script = *std::exchange(call->script, nullptr);
-    if (Send(call->arguments.Eval(script), call)) return;
-  }
-  call->Finish(Fail(ErrorSource::kStore, std::move(reply.text)));
 }
 
 void Connection::Close(std::string reason) {
@@ -289,10 +380,9 @@ void Connection::Close(std::string reason) {
   open_ = false;
   watch_.Stop();
   stall_timer_.Cancel();
-  if (fd_ >= 0) close(fd_);
-  fd_ = -1;
+  stream_.Close();
   out_.clear();
-  out_index_ = out_offset_ = unsent_ = 0;
+  out_index_ = out_offset_ = unsent_ = held_bytes_ = 0;
   loop_.AtTurnEnd([self = self_, reason = std::move(reason)] {
     if (*self == nullptr) return;
     (*self)->FailAll(reason);
@@ -311,6 +401,7 @@ void Connection::FailAll(const std::string& reason) {
       call = std::move(held_.front().call);
       held_.pop_front();
     }
+    Gone(*call);
     if (!call->done) continue;
     if (hooks_.on_outcome) hooks_.on_outcome(*call, nullptr);
     call->Finish(Fail(ErrorSource::kStore, "connection lost: " + reason));

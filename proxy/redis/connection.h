@@ -11,6 +11,8 @@
 #include "cache/base/result.h"
 #include "proxy/net/address.h"
 #include "proxy/net/event_loop.h"
+#include "proxy/net/stream.h"
+#include "proxy/net/tls.h"
 #include "proxy/redis/resp.h"
 
 namespace satchel::redis {
@@ -33,18 +35,27 @@ class PendingReply {
   std::shared_ptr<CallState> call_;
 };
 
+// Under which TLS a server is reached, and by what name it is known there.
+struct TlsTo {
+  std::shared_ptr<const net::ClientTls> context{};  // null: none
+  std::string host{};
+};
+
 // One stream to one server and the queue of calls that wait for their replies, which come in the
 // order of the calls. Owner thread only.
 //
-// Everything sent in one loop turn leaves in one write at its end. A call whose deadline passes is
-// answered at once; its place in the queue stays, and the late reply is dropped there. When the
-// oldest place is older than `stall_ms` and nothing arrives any more, or the stream breaks, the
-// connection closes: every waiting call gets an Error, then `on_closed` runs, once.
+// Everything sent in one loop turn leaves in one write at its end. While the server reads slowly,
+// what has not been put in wire form waits; if the queue is full, the oldest of it that may be
+// dropped goes. A call whose deadline passes is answered at once; its place in the queue stays, and
+// the late reply is dropped there. When the oldest place is older than `stall_ms` and nothing
+// arrives any more, or the stream breaks, the connection closes: every waiting call gets an Error,
+// then `on_closed` runs, once.
 class Connection {
  public:
   struct Limits {
     size_t max_calls = 1024;       // waiting for a reply, late ones included
     size_t max_unsent = 32 << 20;  // bytes
+    size_t ahead = 256 << 10;      // of them put in wire form before the socket takes them
     int64_t stall_ms = 1000;       // without a byte; five times as long in any case
     ReplyReader::Limits reply{};
   };
@@ -55,6 +66,14 @@ class Connection {
     std::function<void(std::string reason)> on_closed{};
     // Each reply, and each call lost with the connection (null), before the caller's function runs.
     std::function<void(const CallState&, const Reply*)> on_outcome{};
+    // An error reply to a call that waits. True: the call was taken over, it will be answered.
+    std::function<bool(const std::shared_ptr<CallState>&, const Reply&)> on_error{};
+    // A call has left the queue, however: its effect is done, or will never come from here.
+    std::function<void(CallState&)> on_gone{};
+    // A call that was dropped because the queue was full.
+    std::function<void(CallState&)> on_dropped{};
+    // A reply that no call waits for: messages of a subscriber. Absent: the connection closes.
+    std::function<void(Reply)> on_push{};
   };
   struct Totals {
     uint64_t bytes_in = 0;
@@ -63,16 +82,20 @@ class Connection {
   };
 
   // Starts to connect. Hooks run later, never from here.
-  Connection(net::EventLoop& loop, const net::Address& address, Limits limits, Hooks hooks);
+  Connection(net::EventLoop& loop, const net::Address& address, Limits limits, Hooks hooks,
+             TlsTo tls = {});
   // Cancels what waits: no function runs any more.
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // False: closed, or a queue is full; then `call` was not taken. Held back until Open().
+  // False: closed, or the queue is full of what may not be dropped; then `call` was not taken.
+  // Held back until Open().
   bool Send(Command command, std::shared_ptr<CallState> call);
   // Goes out as soon as the stream stands: AUTH and the like.
   bool SendGreeting(Command command, std::shared_ptr<CallState> call);
+  // Sends without a place in the queue: what is answered goes to on_push. False: closed.
+  bool SendUnanswered(Command command);
   // Lets the calls held back go, but for those that were cancelled or came too late meanwhile.
   void Open();
   bool open() const { return open_; }
@@ -97,12 +120,18 @@ class Connection {
 
   void OnIo(short what);
   void OnConnected();
+  void ContinueHandshake();
   void ReadSome();
   void OnReply(Reply reply);
-  bool Fits(const Command& command) const;
+  bool MakeRoom(size_t bytes);
+  void Pump();
+  void Gone(CallState& call) const;
+  size_t in_wire_form() const { return unsent_ - held_bytes_; }
   void Enqueue(Command command, std::shared_ptr<CallState> call);
+  void Write(Command command);
   void ScheduleFlush();
   void Flush();
+  void ForgetWritten();
   void Written(size_t bytes);
   void FailAll(const std::string& reason);
   void OnStallTimer();
@@ -110,17 +139,21 @@ class Connection {
   net::EventLoop& loop_;
   const Limits limits_;
   const Hooks hooks_;
-  int fd_ = -1;
-  bool connected_ = false;
+  const TlsTo tls_;
+  net::Stream stream_;
+  bool reached_ = false;    // TCP stands
+  bool connected_ = false;  // TLS, too
   bool open_ = false;
   bool closed_ = false;
   bool flush_scheduled_ = false;
+  bool write_blocked_ = false;
   net::IoWatch watch_;
   net::Timer stall_timer_;
   int64_t last_read_ms_ = 0;
   ReplyReader reader_;
   std::deque<Slot> queue_;  // on their way, in the order of the replies
-  std::deque<Held> held_;   // before Open()
+  std::deque<Held> held_;   // not yet in wire form
+  size_t held_bytes_ = 0;
   std::vector<std::string> out_;
   size_t out_index_ = 0;   // first string of out_ that is not all written
   size_t out_offset_ = 0;  // written of it
@@ -134,9 +167,17 @@ struct CallState {
   Connection::Done done;  // empty: answered or cancelled
   net::Timer deadline;
   int64_t started_ns = 0;
-  bool late = false;  // the deadline passed first
+  bool late = false;       // the deadline passed first
+  bool greeting = false;   // ours, no caller's
+  bool droppable = false;  // may go when the queue is full
+  // Kept by the owner of the connection: what it counts under, and how often it was redirected.
+  uint64_t fence = 0;
+  uint8_t redirects = 0;
+  std::shared_ptr<const Command> again{};  // to be sent again at a redirect, if that is allowed
+  bool asking = false;                     // goes behind an ASKING
   // For a script: what EVAL needs if the server does not know it.
   const Script* script = nullptr;
+  bool with_text = false;  // sent as EVAL already
   ScriptArguments arguments;
 
   // Answers the caller, at most once. May delete this.

@@ -220,7 +220,7 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
       [counters = counters_](const cache::Result<Reply>& reply) {
         if (!reply) counters->puts_failed.Add();
       },
-      Lane::kBulkWrite);
+      Lane::kStore);
   if (!sent) {
     counters_->puts_dropped.Add();
     return;
@@ -234,8 +234,7 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix));
   arguments.Arg("add").Arg(cache::SealVaryMarker(response->key(), response->vary())).Arg(digest);
   arguments.Arg(lifetime.count()).Arg(kMaxVariants).Arg(now_ms);
-  client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms, {},
-                     Lane::kBulkWrite);
+  client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms, {}, Lane::kStore);
 }
 
 void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)> done) {

@@ -13,17 +13,17 @@ void OpenIt(Breaker& breaker, int64_t now) {
   for (int i = 0; i < 3; ++i) breaker.Failure(now, kNoJitter);
 }
 
-TEST(BreakerTest, OnlyFailuresInARowOpenIt) {
+TEST(BreakerTest, FewFailuresOpenItOnlyInARow) {
   Breaker breaker(Three());
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < 6; ++i) {  // 12 of 18
     EXPECT_FALSE(breaker.Failure(0, kNoJitter));
     EXPECT_FALSE(breaker.Failure(0, kNoJitter));
-    EXPECT_FALSE(breaker.Success());
+    EXPECT_FALSE(breaker.Success(0));
   }
-  EXPECT_FALSE(breaker.Failure(0, kNoJitter));
-  EXPECT_FALSE(breaker.Failure(0, kNoJitter));
+  EXPECT_FALSE(breaker.Failure(2000, kNoJitter));
+  EXPECT_FALSE(breaker.Failure(2000, kNoJitter));
   EXPECT_TRUE(breaker.closed());
-  EXPECT_TRUE(breaker.Failure(0, kNoJitter));
+  EXPECT_TRUE(breaker.Failure(2000, kNoJitter));
   EXPECT_FALSE(breaker.closed());
 }
 
@@ -36,7 +36,7 @@ TEST(BreakerTest, LetsOneProbeThroughAfterTheTime) {
   EXPECT_TRUE(breaker.TryProbe(1100));
   EXPECT_FALSE(breaker.TryProbe(1100));
   EXPECT_FALSE(breaker.closed());
-  EXPECT_TRUE(breaker.Success());
+  EXPECT_TRUE(breaker.Success(0));
   EXPECT_TRUE(breaker.closed());
 }
 
@@ -51,7 +51,7 @@ TEST(BreakerTest, FailedProbesDoubleTheTimeUpToTheCapAndSuccessForgetsIt) {
     now += wait;
   }
   ASSERT_TRUE(breaker.TryProbe(now));
-  EXPECT_TRUE(breaker.Success());
+  EXPECT_TRUE(breaker.Success(0));
   OpenIt(breaker, now);
   EXPECT_EQ(breaker.probe_at_ms(), now + 1000);
 }
@@ -59,17 +59,38 @@ TEST(BreakerTest, FailedProbesDoubleTheTimeUpToTheCapAndSuccessForgetsIt) {
 TEST(BreakerTest, OutcomesOfEarlierCallsChangeNothingWhileOpen) {
   Breaker breaker(Three());
   OpenIt(breaker, 0);
-  EXPECT_FALSE(breaker.Success());
+  EXPECT_FALSE(breaker.Success(0));
   EXPECT_FALSE(breaker.Failure(500, kNoJitter));
   EXPECT_EQ(breaker.state(), Breaker::State::kOpen);
   EXPECT_EQ(breaker.probe_at_ms(), 1000);
 }
 
-TEST(BreakerTest, AGreetedConnectionClosesIt) {
+TEST(BreakerTest, HalfOfManyWithinAWindowOpensIt) {
+  Breaker breaker({.failures = 100, .min_calls = 20, .window_ms = 1000});
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_FALSE(breaker.Success(0));
+    EXPECT_FALSE(breaker.Failure(400, kNoJitter));
+  }
+  EXPECT_FALSE(breaker.Success(600));
+  EXPECT_TRUE(breaker.Failure(600, kNoJitter));  // 10 of 20
+}
+
+TEST(BreakerTest, AnOlderWindowIsForgotten) {
+  Breaker breaker({.failures = 100, .min_calls = 20, .window_ms = 1000});
+  for (int i = 0; i < 19; ++i) EXPECT_FALSE(breaker.Failure(0, kNoJitter));
+  EXPECT_FALSE(breaker.Failure(1000, kNoJitter));
+  Breaker healthy({.failures = 100, .min_calls = 20, .window_ms = 1000});
+  for (int i = 0; i < 21; ++i) healthy.Success(0);
+  for (int i = 0; i < 19; ++i) EXPECT_FALSE(healthy.Failure(0, kNoJitter));  // 19 of 40
+}
+
+TEST(BreakerTest, NewsOfTheServerAllowsAProbeBeforeItsTime) {
   Breaker breaker(Three());
-  EXPECT_FALSE(breaker.Close());
+  EXPECT_FALSE(breaker.ProbeNow());
   OpenIt(breaker, 0);
-  EXPECT_TRUE(breaker.Close());
+  EXPECT_TRUE(breaker.ProbeNow());
+  EXPECT_FALSE(breaker.ProbeNow());
+  EXPECT_TRUE(breaker.Success(1));
   EXPECT_TRUE(breaker.closed());
 }
 

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <string>
@@ -34,7 +35,8 @@ bool TurnUntil(net::EventLoop& loop, Condition condition, int64_t patience_ms = 
 
 // Lets the loop work for that long.
 inline void TurnFor(net::EventLoop& loop, int64_t ms) {
-  TurnUntil(loop, [] { return false; }, ms);
+  TurnUntil(
+      loop, [] { return false; }, ms);
 }
 
 class FakeRedis {
@@ -65,45 +67,64 @@ class FakeRedis {
   bool greets = true;
   std::deque<std::string> auto_replies;  // one for each command that is no greeting
 
-  bool connected() const { return peer_ >= 0; }
+  bool connected() const { return !peers_.empty(); }
+  // To whoever spoke last.
   void Say(std::string_view wire) {
-    ASSERT_GE(peer_, 0);
-    EXPECT_EQ(send(peer_, wire.data(), wire.size(), MSG_NOSIGNAL),
+    ASSERT_TRUE(connected());
+    EXPECT_EQ(send(peers_.back()->fd, wire.data(), wire.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(wire.size()));
   }
   // Stops and starts reading, so that the other side's writes pile up.
-  void Read(bool on) { peer_watch_.Watch(on ? EV_READ : 0); }
-  void Drop() {
-    peer_watch_.Stop();
-    if (peer_ >= 0) close(peer_);
-    peer_ = -1;
+  void Read(bool on) {
+    for (const auto& peer : peers_) peer->watch.Watch(on ? EV_READ : 0);
   }
+  void Drop() { peers_.clear(); }
 
  private:
+  struct Peer {
+    ~Peer() {
+      watch.Stop();
+      close(fd);
+    }
+    FakeRedis* server = nullptr;
+    int fd = -1;
+    net::IoWatch watch;
+    ReplyReader reader;  // commands are arrays of strings, too
+  };
+
   void Accept() {
     const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
-    Drop();
     ++accepted;
-    peer_ = fd;
-    reader_ = std::make_unique<ReplyReader>();  // commands are arrays of strings, too
-    peer_watch_.Start(
-        loop_, peer_, EV_READ, [](void* self, short) { static_cast<FakeRedis*>(self)->Receive(); },
-        this);
+    auto peer = std::make_unique<Peer>();
+    peer->server = this;
+    peer->fd = fd;
+    peer->watch.Start(
+        loop_, fd, EV_READ,
+        [](void* self, short) {
+          auto* from = static_cast<Peer*>(self);
+          from->server->Receive(from);
+        },
+        peer.get());
+    peers_.push_back(std::move(peer));
   }
 
-  void Receive() {
+  void Receive(Peer* peer) {
     static char buffer[1 << 20];
-    const ssize_t size = recv(peer_, buffer, sizeof buffer, 0);
+    const auto at = std::find_if(peers_.begin(), peers_.end(),
+                                 [peer](const auto& one) { return one.get() == peer; });
+    std::rotate(at, at + 1, peers_.end());  // the last one spoke last
+    const ssize_t size = recv(peer->fd, buffer, sizeof buffer, 0);
     if (size < 0) return;
     if (size == 0) {
-      Drop();
+      peers_.pop_back();
       return;
     }
     reads.emplace_back(buffer, static_cast<size_t>(size));
-    reader_->Feed(reads.back());
+    peer->reader.Feed(reads.back());
     Reply command;
-    while (reader_->Read(command) == ReplyReader::Next::kReply) {
+    while (connected() && peers_.back().get() == peer &&
+           peer->reader.Read(command) == ReplyReader::Next::kReply) {
       std::string words;
       for (const Reply& word : command.items) {
         words += (words.empty() ? "" : " ") + word.text.substr(0, 60);
@@ -134,9 +155,7 @@ class FakeRedis {
   int fd_;
   net::Address address_;
   net::IoWatch watch_;
-  int peer_ = -1;
-  net::IoWatch peer_watch_;
-  std::unique_ptr<ReplyReader> reader_;
+  std::vector<std::unique_ptr<Peer>> peers_;
 };
 
 }  // namespace satchel::redis

@@ -356,12 +356,16 @@ TEST(RedisStoreClockTest, TimesAreWrittenInTheServersTime) {
   ASSERT_TRUE(TurnUntil(loop, [&] { return client.ready(); }));
   server.reads.clear();
   store.Put(Make({}), Overrides());
-  ASSERT_TRUE(TurnUntil(loop, [&] { return !server.reads.empty(); }));
-  const size_t at = server.reads[0].find("StcR");
-  ASSERT_NE(at, std::string::npos);
+  std::string all;
+  size_t at = std::string::npos;
+  ASSERT_TRUE(TurnUntil(loop, [&] {
+    for (const std::string& read : std::exchange(server.reads, {})) all += read;
+    at = all.find("StcR");
+    return at != std::string::npos && all.size() >= at + 16;
+  }));
   int64_t received = 0;
   for (size_t i = 0; i < 8; ++i) {
-    received |= static_cast<int64_t>(static_cast<uint8_t>(server.reads[0][at + 8 + i])) << (8 * i);
+    received |= static_cast<int64_t>(static_cast<uint8_t>(all[at + 8 + i])) << (8 * i);
   }
   EXPECT_NEAR(static_cast<double>(received), 1'700'000'000'123.0, 5000.0);
 }
