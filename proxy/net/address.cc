@@ -158,7 +158,15 @@ std::string Address::IpText() const {
   const IpBits ip = IpBitsOf(*this);
   if (ip.length == 0) return "none";
   char text[INET6_ADDRSTRLEN];
-  inet_ntop(ip.length == 4 ? AF_INET : AF_INET6, ip.bytes.data(), text, sizeof text);
+  if (ip.length == 4) {  // once per connection, where inet_ntop's sprintf would show
+    char* at = text;
+    for (size_t i = 0; i < 4; ++i) {
+      if (i > 0) *at++ = '.';
+      at = std::to_chars(at, text + sizeof text, ip.bytes[i]).ptr;
+    }
+    return std::string(text, at);
+  }
+  inet_ntop(AF_INET6, ip.bytes.data(), text, sizeof text);
   return text;
 }
 
