@@ -14,9 +14,9 @@
 namespace satchel::cache {
 namespace {
 
-constexpr size_t kHeadSize = 64;
+constexpr size_t kHeadSize = 76;
 constexpr uint32_t kMagic = 0x52637453;  // "StcR"
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kVersion = 2;
 constexpr uint8_t kZstd = 1;
 constexpr uint8_t kMarker = 2;
 constexpr uint32_t kSeconds = 0x80000000u;
@@ -39,6 +39,8 @@ struct RecordHead {
   uint32_t text_size = 0;
   uint32_t kept_size = 0;
   uint32_t sum = 0;
+  uint16_t rule = 0;
+  uint64_t sequence = 0;
 };
 
 std::unexpected<Error> Bad(const char* why) { return Fail(ErrorSource::kStore, why); }
@@ -105,6 +107,9 @@ std::string PackHead(const RecordHead& h) {
   writer.U32(h.text_size);
   writer.U32(h.kept_size);
   writer.U32(h.sum);
+  writer.U16(h.rule);
+  writer.U16(0);
+  writer.U64(h.sequence);
   writer.U32(Crc32c(out));
   return out;
 }
@@ -131,8 +136,11 @@ Result<RecordHead> UnpackHead(std::string_view bytes) {
   h.text_size = reader.U32();
   h.kept_size = reader.U32();
   h.sum = reader.U32();
+  h.rule = reader.U16();
+  const uint16_t zeros = reader.U16();
+  h.sequence = reader.U64();
   if (reader.U32() != Crc32c(bytes.substr(0, kHeadSize - 4))) return Bad("checksum of the head");
-  if ((h.flags & ~(kZstd | kMarker)) != 0 || zero != 0) return Bad("unknown flags");
+  if ((h.flags & ~(kZstd | kMarker)) != 0 || (zero | zeros) != 0) return Bad("unknown flags");
   if (uint64_t{h.text_size} + h.kept_size != bytes.size() - kHeadSize) return Bad("size");
   return h;
 }
@@ -200,6 +208,8 @@ Result<std::string> SealRecord(const StoredResponse& response, const SealOptions
   head.because = static_cast<uint8_t>(facts.stored_because);
   head.body_size = static_cast<uint32_t>(response.body().size());
   head.text_size = static_cast<uint32_t>(texts.size());
+  head.rule = facts.rule;
+  head.sequence = response.purge_sequence();
 
   const Body& body = response.body();
   std::string packed;
@@ -258,6 +268,8 @@ Result<StoredPtr> OpenRecord(std::string_view bytes, std::string_view expected_k
   facts.stale_while_revalidate = UnpackDuration(head.swr);
   facts.stale_if_error = UnpackDuration(head.sie);
   facts.stored_because = static_cast<Reason>(head.because);
+  facts.rule = head.rule;
+  parts.purge_sequence = head.sequence;
   UnpackBits(head.bits, facts);
 
   const std::string_view texts = bytes.substr(kHeadSize, head.text_size);

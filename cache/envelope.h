@@ -12,7 +12,7 @@
 
 namespace satchel::cache {
 
-// The form in which responses leave this process. A record is a head of 64 bytes, little endian,
+// The form in which responses leave this process. A record is a head of 76 bytes, little endian,
 // then a part of texts, then the body:
 //
 //    0  u32  magic "StcR"               28  u32  lifetime
@@ -25,11 +25,12 @@ namespace satchel::cache {
 //                                       48  u32  size of the texts
 //                                       52  u32  size of the body as it stands here
 //                                       56  u32  CRC-32C of texts and body
-//                                       60  u32  CRC-32C of the first 60 bytes
+//   60  u16  rule                       62  u16  0
+//   64  u64  purge sequence             72  u32  CRC-32C of the first 72 bytes
 //
 // Durations are in milliseconds, or in seconds if the highest bit is set. Texts: key, header block,
-// Vary, selecting values, tags, part of a 206; each behind its size. A response is complete here
-// (Content-Length is always the body's true one).
+// Vary, selecting values, part of a 206, each behind its size; tags, 8 bytes each, behind their
+// number. A response is complete here (Content-Length is always the body's true one).
 //
 // Opening trusts nothing: every size is checked against what is there, both sums must fit, the
 // header block is parsed again, and unknown versions or flags are errors. Any error means: a miss.

@@ -15,6 +15,7 @@ namespace satchel::cache {
 // RFC 9111 shared cache. Made by the rule parser, const afterwards, readable by any thread.
 struct Overrides {
   bool enabled = true;  // false: neither stored nor looked up
+  uint16_t rule = 0;    // RuleTag() of the rule's name, for purges by rule
 
   // Freshness. An absent value means that the origin's own words decide.
   std::optional<Millis> ttl;

@@ -116,7 +116,7 @@ std::string PackTexts(const StoredResponse& response) {
   PackVary(writer, response.vary());
   writer.Text(response.vary_values());
   writer.U16(static_cast<uint16_t>(response.tags().size()));
-  for (const std::string& tag : response.tags()) writer.Text(tag);
+  for (const TagId tag : response.tags()) writer.U64(tag);
   if (response.facts().partial) {
     writer.U64(response.partial_range().first);
     writer.U64(response.partial_range().last);
@@ -139,9 +139,9 @@ const char* UnpackTexts(std::string_view texts, std::string_view expected_key,
   const size_t tags = reader.U16();
   if (!reader.ok() || tags > kMaxTags) return "tags";
   for (size_t i = 0; i < tags; ++i) {
-    const std::string_view tag = reader.Text();
-    if (!reader.ok()) return "tags";
-    parts.tags.emplace_back(tag);
+    const TagId tag = reader.U64();
+    if (!reader.ok() || (i > 0 && parts.tags.back() >= tag)) return "tags";
+    parts.tags.push_back(tag);
   }
   if (parts.facts.partial) {
     parts.partial_range.first = reader.U64();

@@ -14,7 +14,6 @@ namespace satchel::cache {
 
 inline constexpr size_t kMaxTexts = size_t{1} << 20;  // bytes
 inline constexpr size_t kMaxNames = 256;              // of Vary
-inline constexpr size_t kMaxTags = 4096;
 
 class TextWriter {
  public:

@@ -8,7 +8,7 @@
 namespace satchel::cache {
 
 // What reuse decisions need to know of a stored response, worked out once when it was stored or
-// updated. Plain data, 64 bytes; copied between tiers with the record.
+// updated. Plain data; copied between tiers with the record.
 struct ResponseFacts {
   Time received;          // when the head arrived (response_time of RFC 9111 4.2.3)
   Time date;              // Date, or `received` where it was absent or unusable
@@ -19,6 +19,7 @@ struct ResponseFacts {
 
   uint16_t status = 0;
   Reason stored_because = Reason::kNone;
+  uint16_t rule = 0;  // RuleTag() of the rule that it was stored under; 0: none known
 
   bool no_cache : 1 = false;         // unqualified no-cache (5.2.2.4)
   bool must_revalidate : 1 = false;  // must-revalidate, proxy-revalidate or s-maxage

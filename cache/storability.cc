@@ -72,6 +72,7 @@ ResponseFacts MakeFacts(const ResponseHead& response, const ResponseDirectives& 
   lifetime = LifetimeFor(response.status, fields, directives, facts.initial_age, response_time,
                          random, overrides);
   facts.status = response.status;
+  facts.rule = overrides.rule;
   facts.no_cache = directives.no_cache;
   facts.lifetime = facts.no_cache ? Millis(0) : lifetime.value;
 

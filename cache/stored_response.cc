@@ -101,12 +101,11 @@ std::string& Scratch() {
 }  // namespace
 
 const VarySpec StoredResponse::kNoVary;
-const std::vector<std::string> StoredResponse::kNoTags;
 const ByteRange StoredResponse::kNoRange;
 
 StoredPtr StoredResponse::Build(std::string_view key, std::string_view block,
                                 const ResponseFacts& facts, const Extras* extras, Body body,
-                                bool complete) {
+                                bool complete, uint64_t sequence) {
   const bool embed = !body.empty() && body.size() <= kEmbedLimit;
   extra_bytes = key.size() + block.size() + (embed ? body.size() : 0);
   const auto made =
@@ -116,6 +115,7 @@ StoredPtr StoredResponse::Build(std::string_view key, std::string_view block,
   made->key_size_ = static_cast<uint32_t>(key.size());
   made->block_size_ = static_cast<uint32_t>(block.size());
   made->complete_ = complete ? 1 : 0;
+  made->sequence_.store(sequence, std::memory_order_relaxed);
   if (extras != nullptr) made->extras_ = std::make_unique<const Extras>(*extras);
   char* at = made->text();
   at = std::copy(key.begin(), key.end(), at);
@@ -144,30 +144,64 @@ StoredPtr StoredResponse::Make(Parts parts) {
   WriteBlock(block, parts.facts.status, parts.reason, parts.fields, length);
   const bool plain = parts.vary.empty() && parts.vary_values.empty() && parts.tags.empty() &&
                      !parts.facts.partial && parts.complete_length == 0;
-  if (plain) return Build(parts.key, block, parts.facts, nullptr, std::move(parts.body), complete);
+  if (plain) {
+    return Build(parts.key, block, parts.facts, nullptr, std::move(parts.body), complete,
+                 parts.purge_sequence);
+  }
   parts.tags.shrink_to_fit();
   const Extras extras{std::move(parts.vary), std::move(parts.vary_values), std::move(parts.tags),
                       parts.partial_range, parts.complete_length};
-  return Build(parts.key, block, parts.facts, &extras, std::move(parts.body), complete);
+  return Build(parts.key, block, parts.facts, &extras, std::move(parts.body), complete,
+               parts.purge_sequence);
 }
 
 StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body) {
   if (SaysLength(head.header_block(), body.size())) {
     return Build(head.key(), head.header_block(), head.facts(), head.extras_.get(),
-                 std::move(body), true);
+                 std::move(body), true, head.purge_sequence());
   }
   std::string& block = Scratch();
   WriteBlock(block, head.facts().status, head.reason(), head.Fields(), body.size());
-  return Build(head.key(), block, head.facts(), head.extras_.get(), std::move(body), true);
+  return Build(head.key(), block, head.facts(), head.extras_.get(), std::move(body), true,
+               head.purge_sequence());
 }
 
 StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
                                      const ResponseFacts& facts) {
+  return WithFields(old, fields, facts, {}, old.purge_sequence());
+}
+
+StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
+                                     const ResponseFacts& facts, std::span<const TagId> more_tags,
+                                     uint64_t purge_sequence) {
   std::optional<uint64_t> length;
   if (old.complete()) length = old.body().size();
   std::string& block = Scratch();
   WriteBlock(block, facts.status, old.reason(), fields, length);
-  return Build(old.key(), block, facts, old.extras_.get(), old.body(), old.complete());
+  const Extras* extras = old.extras_.get();
+  Extras tagged;
+  if (!more_tags.empty()) {
+    if (extras != nullptr) tagged = *extras;
+    TagSet tags;
+    for (const TagId tag : tagged.tags) tags.AddId(tag);
+    for (const TagId tag : more_tags) tags.AddId(tag);
+    tagged.tags = tags.Take();
+    extras = &tagged;
+  }
+  return Build(old.key(), block, facts, extras, old.body(), old.complete(), purge_sequence);
+}
+
+StoredPtr StoredResponse::WithFacts(const StoredResponse& old, const ResponseFacts& facts,
+                                    uint64_t purge_sequence) {
+  return Build(old.key(), old.header_block(), facts, old.extras_.get(), old.body(), old.complete(),
+               purge_sequence);
+}
+
+void StoredResponse::RaisePurgeSequence(uint64_t sequence) const {
+  uint64_t have = purge_sequence();
+  while (have < sequence &&
+         !sequence_.compare_exchange_weak(have, sequence, std::memory_order_relaxed)) {
+  }
 }
 
 uint64_t StoredResponse::key_hash() const { return CacheKey(std::string(key())).hash(); }
@@ -202,7 +236,7 @@ size_t StoredResponse::charge() const {
     bytes += sizeof(Extras) + 16 + extras_->vary_values.capacity();
     for (const std::string& name : extras_->vary.names)
       bytes += sizeof(std::string) + name.capacity();
-    for (const std::string& tag : extras_->tags) bytes += sizeof(std::string) + tag.capacity();
+    if (!extras_->tags.empty()) bytes += extras_->tags.capacity() * sizeof(TagId) + 16;
   }
   return bytes;
 }

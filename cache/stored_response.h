@@ -1,7 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "cache/http/message.h"
 #include "cache/range.h"
 #include "cache/response_facts.h"
+#include "cache/tags.h"
 #include "cache/vary.h"
 
 namespace satchel::cache {
@@ -31,7 +35,8 @@ class StoredResponse final : public std::enable_shared_from_this<StoredResponse>
     std::string reason;  // reason phrase
     HeaderMap fields;    // as StoredFields() left them
     Body body;
-    std::vector<std::string> tags;
+    std::vector<TagId> tags;       // as TagSet gives them
+    uint64_t purge_sequence = 0;   // of the last purge known before the origin was asked
     ByteRange partial_range;       // of a stored 206
     uint64_t complete_length = 0;  // of a stored 206
     // `body` is the whole body even if it is empty. A body that is not empty is always whole.
@@ -39,10 +44,17 @@ class StoredResponse final : public std::enable_shared_from_this<StoredResponse>
   };
 
   static StoredPtr Make(Parts parts);
-  // The same response with another body (a fill that ended), or with new fields and facts (a 304).
+  // The same response with another body (a fill that ended), or with new fields and facts (a 304,
+  // with what it adds to the tags and the sequence known before it was asked for).
   static StoredPtr WithBody(const StoredResponse& head, Body body);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
                               const ResponseFacts& facts);
+  static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
+                              const ResponseFacts& facts, std::span<const TagId> more_tags,
+                              uint64_t purge_sequence);
+  // The same response under other facts, and the sequence up to which they tell of purges.
+  static StoredPtr WithFacts(const StoredResponse& old, const ResponseFacts& facts,
+                             uint64_t purge_sequence);
 
   const ResponseFacts& facts() const { return facts_; }
   std::string_view key() const { return {text(), key_size_}; }
@@ -52,7 +64,13 @@ class StoredResponse final : public std::enable_shared_from_this<StoredResponse>
     return extras_ ? std::string_view(extras_->vary_values) : std::string_view();
   }
   const Body& body() const { return *this; }
-  const std::vector<std::string>& tags() const { return extras_ ? extras_->tags : kNoTags; }
+  std::span<const TagId> tags() const {
+    return extras_ ? std::span<const TagId>(extras_->tags) : std::span<const TagId>();
+  }
+  // No purge up to this one concerns it. It begins as the last one known before the origin was
+  // asked, and is raised when later ones have been looked through.
+  uint64_t purge_sequence() const { return sequence_.load(std::memory_order_relaxed); }
+  void RaisePurgeSequence(uint64_t sequence) const;
   const ByteRange& partial_range() const { return extras_ ? extras_->partial_range : kNoRange; }
   uint64_t complete_length() const { return extras_ ? extras_->complete_length : 0; }
   std::string_view reason() const;
@@ -85,21 +103,21 @@ class StoredResponse final : public std::enable_shared_from_this<StoredResponse>
   struct Extras {
     VarySpec vary;
     std::string vary_values;
-    std::vector<std::string> tags;
+    std::vector<TagId> tags;
     ByteRange partial_range;
     uint64_t complete_length = 0;
   };
   static const VarySpec kNoVary;
-  static const std::vector<std::string> kNoTags;
   static const ByteRange kNoRange;
 
   static StoredPtr Build(std::string_view key, std::string_view block, const ResponseFacts& facts,
-                         const Extras* extras, Body body, bool complete);
+                         const Extras* extras, Body body, bool complete, uint64_t sequence);
   const char* text() const { return reinterpret_cast<const char*>(this + 1); }
   char* text() { return reinterpret_cast<char*>(this + 1); }
 
   ResponseFacts facts_;
   std::unique_ptr<const Extras> extras_;
+  mutable std::atomic<uint64_t> sequence_{0};
   uint32_t key_size_ = 0;
   uint32_t block_size_ : 31 = 0;
   uint32_t complete_ : 1 = 0;

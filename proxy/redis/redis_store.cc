@@ -19,7 +19,7 @@ using cache::StoredPtr;
 using cache::Time;
 
 // Part of every key: another binary with another format neither reads nor overwrites ours.
-constexpr std::string_view kFormat = "1";
+constexpr std::string_view kFormat = "2";
 constexpr int64_t kMaxVariants = 64;  // listed per URL; beyond it the first to expire go
 constexpr std::string_view kListSuffix = ":v";
 constexpr Millis kGrace = std::chrono::seconds(10);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/cache/memory_support.h"
 
 namespace satchel::cache {
@@ -30,7 +32,9 @@ StoredPtr RichResponse() {
   parts.fields.Add("ETag", "\"tag\"");
   parts.vary.names = {"accept", "accept-language"};
   parts.vary_values = std::string("accept\0text/html", 16);
-  parts.tags = {"product-1", "shop"};
+  parts.tags = {17, TagId{1} << 60};
+  parts.purge_sequence = 1'800'000'000'000'001;
+  parts.facts.rule = RuleTag("products");
   parts.facts.status = 206;
   parts.facts.initial_age = Millis(1234);
   parts.facts.stale_while_revalidate = Millis(30'000);
@@ -56,7 +60,9 @@ TEST(EnvelopeTest, AResponseComesBackAsItWas) {
   EXPECT_EQ(out.body().ToString(), in->body().ToString());
   EXPECT_EQ(out.vary(), in->vary());
   EXPECT_EQ(out.vary_values(), in->vary_values());
-  EXPECT_EQ(out.tags(), in->tags());
+  EXPECT_TRUE(std::ranges::equal(out.tags(), in->tags()));
+  EXPECT_EQ(out.purge_sequence(), in->purge_sequence());
+  EXPECT_EQ(out.facts().rule, RuleTag("products"));
   EXPECT_EQ(out.partial_range().first, 10u);
   EXPECT_EQ(out.partial_range().last, 709u);
   EXPECT_EQ(out.complete_length(), 5000u);

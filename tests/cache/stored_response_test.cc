@@ -99,7 +99,8 @@ TEST(StoredResponseTest, EverythingGivenIsHeld) {
   StoredResponse::Parts parts = PartsOf({.key = "some key", .body = "body"});
   parts.vary.names = {"accept"};
   parts.vary_values = "accept:text/html";
-  parts.tags = {"one", "two"};
+  parts.tags = {1, 2};
+  parts.purge_sequence = 7;
   parts.facts.partial = true;
   parts.partial_range = {5, 8};
   parts.complete_length = 100;
@@ -111,7 +112,9 @@ TEST(StoredResponseTest, EverythingGivenIsHeld) {
     EXPECT_EQ(response->key_hash(), CacheKey("some key").hash());
     EXPECT_EQ(response->vary().names, std::vector<std::string>{"accept"});
     EXPECT_EQ(response->vary_values(), "accept:text/html");
-    EXPECT_EQ(response->tags(), (std::vector<std::string>{"one", "two"}));
+    EXPECT_EQ(std::vector<TagId>(response->tags().begin(), response->tags().end()),
+              (std::vector<TagId>{1, 2}));
+    EXPECT_EQ(response->purge_sequence(), 7u);
     EXPECT_EQ(response->partial_range().first, 5u);
     EXPECT_EQ(response->partial_range().last, 8u);
     EXPECT_EQ(response->complete_length(), 100u);
