@@ -4,8 +4,6 @@
 #include <cstring>
 #include <utility>
 
-#include "cache/stored_response.h"
-
 namespace satchel::cache {
 
 Body::Body(Body&& other) noexcept
@@ -32,14 +30,11 @@ Body& Body::operator=(Body&& other) noexcept {
 
 void Body::Assign(const Body& other) {
   if (other.kind_ == Kind::kEmbedded) {
-    // Only a StoredResponse embeds, and it is always owned by a shared_ptr.
-    const auto& owner = static_cast<const StoredResponse&>(other);
-    holder_ = std::shared_ptr<const void>(owner.shared_from_this(), other.bytes());
-    kind_ = Kind::kBytes;
-  } else {
-    holder_ = other.holder_;
-    kind_ = other.kind_;
+    *this = Copy({other.bytes(), other.size_});
+    return;
   }
+  holder_ = other.holder_;
+  kind_ = other.kind_;
   size_ = other.size_;
 }
 

@@ -14,7 +14,7 @@ namespace satchel::cache {
 
 // The bytes of a complete body: immutable, without transfer coding, shared by every reader. One
 // allocation where the length was known, else segments of at least 64 KiB. Copying a Body copies
-// pointers. Any thread may read it.
+// pointers, but for the small one that lies inside a StoredResponse. Any thread may read it.
 class Body {
  public:
   using Segment = std::shared_ptr<const char[]>;
@@ -51,7 +51,7 @@ class Body {
     uint64_t size;
   };
   // What `holder_` points to. The bytes of an embedded body lie in the allocation of the
-  // StoredResponse that it is part of; a copy keeps that response alive.
+  // StoredResponse that it is part of; a copy has its own.
   enum class Kind : uint8_t { kBytes, kPieces, kEmbedded };
 
   void Assign(const Body& other);

@@ -25,7 +25,7 @@ using StoredPtr = std::shared_ptr<const StoredResponse>;
 // body is still arriving is represented by its head alone, with an empty body.
 //
 // Key text, header block and a small body lie in the same allocation as the object.
-class StoredResponse final : public std::enable_shared_from_this<StoredResponse>, private Body {
+class StoredResponse final : private Body {
  public:
   struct Parts {
     std::string key;  // text of the CacheKey

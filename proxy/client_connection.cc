@@ -72,14 +72,14 @@ void ClientConnection::Abort() {
 
 void ClientConnection::OnDrain() {
   keep_alive_ = false;
-  if (state_ == State::kReading && input_.empty()) Close();
+  if (state_ == State::kReading && !input_) Close();
 }
 
 void ClientConnection::UpdateWatch() {
   if (state_ == State::kClosed || state_ == State::kHandshaking) return;
   short what = 0;
   const bool body_wanted = !body_paused_;
-  if (!eof_ && (state_ != State::kBusy || (body_wanted && input_.size() < kMaxInput))) {
+  if (!eof_ && (state_ != State::kBusy || (body_wanted && input_size() < kMaxInput))) {
     what = EV_READ;
   }
   if (state_ == State::kTunnel && body_paused_) what = 0;
@@ -136,7 +136,7 @@ void ClientConnection::OnDeadline() {
   const auto self = shared_from_this();
   switch (state_) {
     case State::kReading:
-      if (input_.empty()) {
+      if (!input_) {
         Add(worker_.metrics().bounds, Bound::kKeepAlive);
         Close();
       } else {
@@ -207,8 +207,9 @@ void ClientConnection::OnEof() {
 
 void ClientConnection::Process(std::string_view input) {
   std::string joined;
-  if (!input_.empty()) {
-    joined = std::exchange(input_, {});
+  if (input_) {
+    joined = std::move(*input_);
+    input_.reset();
     joined.append(input);
     input = joined;
   }
@@ -228,8 +229,8 @@ void ClientConnection::Process(std::string_view input) {
   }
   if (state_ == State::kClosed || state_ == State::kLingering) return;
   if (!input.empty()) {
-    input_.assign(input);
-    if (input_.size() >= kMaxInput) Add(worker_.metrics().bounds, Bound::kPipeline);
+    input_ = std::make_unique<std::string>(input);
+    if (input_->size() >= kMaxInput) Add(worker_.metrics().bounds, Bound::kPipeline);
   }
   UpdateWatch();
 }
@@ -284,7 +285,7 @@ void ClientConnection::CompleteResponse() {
   bytes_in_ = 0;
   bytes_out_ = 0;
   const bool body_read = !body_ || body_->done();
-  if (!keep_alive_ && body_read && input_.empty()) {
+  if (!keep_alive_ && body_read && !input_) {
     if (in_process_) {
       state_ = State::kClosing;  // Process() sees whether input is left
     } else {
@@ -311,15 +312,15 @@ void ClientConnection::CompleteResponse() {
   }
   if (in_process_) return;
   UpdateWatch();
-  if (!input_.empty() || stream_.HasPending()) ContinueInput();
-  if (eof_ && input_.empty()) Close();
+  if (input_ || stream_.HasPending()) ContinueInput();
+  if (eof_ && !input_) Close();
 }
 
 void ClientConnection::ContinueInput() {
   worker_.loop().AtTurnEnd([weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || self->state_ == State::kClosed || self->in_process_) return;
-    if (!self->input_.empty()) self->Process({});
+    if (self->input_) self->Process({});
     if (self->state_ == State::kClosed) return;
     if (self->stream_.HasPending()) {
       self->ReadInput();
@@ -341,7 +342,7 @@ void ClientConnection::CloseGracefully() {
   }
   // A close with unread input would become a reset, which can destroy the answer on its way.
   state_ = State::kLingering;
-  input_ = {};
+  input_.reset();
   stream_.ShutdownWrite();
   watch_.Watch(EV_READ);
   deadline_.SetAfter(kLingerMs);
@@ -362,7 +363,7 @@ void ClientConnection::BecomeTunnel() {
   deadline_.Clear();
   if (in_process_) return;
   UpdateWatch();
-  if (!input_.empty()) ContinueInput();
+  if (input_) ContinueInput();
 }
 
 void ClientConnection::ShutdownWrite() {

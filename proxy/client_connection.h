@@ -88,6 +88,7 @@ class ClientConnection : public net::Pooled<ClientConnection>,
   void OnEof();
   void OnGone();
   void UpdateWatch();
+  size_t input_size() const { return input_ ? input_->size() : 0; }
 
   Worker& worker_;
   std::shared_ptr<const rules::Listener> listener_;
@@ -98,7 +99,7 @@ class ClientConnection : public net::Pooled<ClientConnection>,
   ClientInfo info_;
   std::shared_ptr<Exchange> exchange_;
   std::unique_ptr<http1::BodyDecoder> body_;
-  std::string input_;  // received and not yet consumed; empty while idle
+  std::unique_ptr<std::string> input_;  // received and not yet consumed; null while idle
   size_t scanned_ = 0;
   uint64_t bytes_in_ = 0;  // of the present exchange
   uint64_t bytes_out_ = 0;

@@ -82,15 +82,12 @@ TEST(BodyTest, AMovedBodyIsEmpty) {
   EXPECT_EQ(body.ToString(), "");
 }
 
-TEST(BodyTest, ACopyOfAnEmbeddedBodyKeepsItsResponseAlive) {
+TEST(BodyTest, ACopyOfAnEmbeddedBodyOutlivesItsResponse) {
   StoredPtr response = testing::Response({.body = "small enough to be embedded"});
-  iovec view;
-  ASSERT_EQ(response->body().Gather(6, 6, {&view, 1}), 1u);
   const Body copy = response->body();
   const std::weak_ptr<const StoredResponse> watch = response;
   response.reset();
-  EXPECT_FALSE(watch.expired());
-  EXPECT_EQ(std::string_view(static_cast<char*>(view.iov_base), view.iov_len), "enough");
+  EXPECT_TRUE(watch.expired());
   EXPECT_EQ(copy.ToString(), "small enough to be embedded");
 }
 
