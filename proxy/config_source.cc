@@ -24,6 +24,11 @@ void NoteCertificates(const rules::Config& config, const FileLoader& loader) {
   for (const rules::Upstream& upstream : config.upstreams) {
     if (upstream.tls) note(upstream.tls->ca);
   }
+  if (config.l2 && config.l2->tls) {
+    note(config.l2->tls->ca);
+    note(config.l2->tls->cert);
+    note(config.l2->tls->key);
+  }
 }
 
 void Take(rules::ParseResult parsed, LoadedConfig* loaded) {

@@ -44,11 +44,12 @@ sigset_t OurSignals() {
   return set;
 }
 
+// Logins and certificates are taken over by the workers.
 bool SameRedis(const std::optional<rules::L2Config>& a, const std::optional<rules::L2Config>& b) {
   if (!a || !b) return a.has_value() == b.has_value();
   const auto all = [](const rules::L2Config& l2) {
-    return std::tie(l2.server, l2.user, l2.password, l2.database, l2.prefix, l2.deadline,
-                    l2.max_object, l2.breaker.failures, l2.breaker.open_for, l2.compress_min);
+    return std::tie(l2.redis, l2.prefix, l2.deadline, l2.max_object, l2.breaker.failures,
+                    l2.breaker.open_for, l2.compress_min);
   };
   return all(*a) == all(*b);
 }

@@ -39,6 +39,12 @@ Result<void> LoadTls(const rules::Config& config, Snapshot* snapshot) {
     }
     slot = std::move(*loaded);
   }
+  if (config.l2 && config.l2->tls) {
+    const rules::RedisTls& tls = *config.l2->tls;
+    auto loaded = net::ClientTls::Load(tls.ca, tls.sni, tls.verify, tls.cert, tls.key);
+    if (!loaded) return Fail(ErrorSource::kInternal, "stores.l2: " + loaded.error().message);
+    snapshot->redis_tls = std::move(*loaded);
+  }
   return {};
 }
 

@@ -14,6 +14,8 @@
 #include "proxy/listen_socket.h"
 #include "proxy/listener.h"
 #include "proxy/ops_log.h"
+#include "proxy/redis/connect.h"
+#include "proxy/redis/node.h"
 
 namespace satchel::proxy {
 namespace {
@@ -23,8 +25,9 @@ constexpr int64_t kTickMs = 500;
 
 bool SameServers(const rules::Upstream& a, const rules::Upstream& b) {
   const auto tls = [](const rules::Upstream& upstream) {
-    return upstream.tls ? std::tuple(true, upstream.tls->ca, upstream.tls->sni, upstream.tls->verify)
-                        : std::tuple(false, std::string(), std::string(), true);
+    return upstream.tls
+               ? std::tuple(true, upstream.tls->ca, upstream.tls->sni, upstream.tls->verify)
+               : std::tuple(false, std::string(), std::string(), true);
   };
   return a.name == b.name && a.servers == b.servers && a.balance == b.balance &&
          a.keepalive == b.keepalive && a.retry_attempts == b.retry_attempts && tls(a) == tls(b);
@@ -130,39 +133,47 @@ void Worker::BuildPools() {
   }
 }
 
+namespace {
+
+void LogRedis(std::string_view server, redis::Node::Event event, std::string_view detail) {
+  switch (event) {
+    case redis::Node::Event::kConnected:
+      OpsLog().info("redis {}: connected", server);
+      break;
+    case redis::Node::Event::kDisconnected:
+      OpsLog().warn("redis {}: connection lost: {}", server, detail);
+      break;
+    case redis::Node::Event::kConnectFailed:
+      OpsLog().warn("redis {}: cannot connect: {}", server, detail);
+      break;
+    case redis::Node::Event::kBreakerOpened:
+      OpsLog().warn("redis {}: breaker open: {}", server, detail);
+      break;
+    case redis::Node::Event::kBreakerClosed:
+      OpsLog().info("redis {}: breaker closed", server);
+      break;
+  }
+}
+
+}  // namespace
+
 void Worker::BuildRedis() {
   const rules::Config& config = snapshot_->config;
   RateLimiter::Options limiter_options;
   if (config.l2) {
-    const auto log = [server = config.l2->redis](redis::Client::Event event,
-                                                 std::string_view detail) {
-      switch (event) {
-        case redis::Client::Event::kConnected:
-          OpsLog().info("redis {}: connected", server);
-          break;
-        case redis::Client::Event::kDisconnected:
-          OpsLog().warn("redis {}: connection lost: {}", server, detail);
-          break;
-        case redis::Client::Event::kConnectFailed:
-          OpsLog().warn("redis {}: cannot connect: {}", server, detail);
-          break;
-        case redis::Client::Event::kBreakerOpened:
-          OpsLog().warn("redis {}: breaker open: {}", server, detail);
-          break;
-        case redis::Client::Event::kBreakerClosed:
-          OpsLog().info("redis {}: breaker closed", server);
-          break;
-      }
-    };
-    redis_client_ = std::make_unique<redis::Client>(
-        loop_, resolver_, redis::Client::Options::From(*config.l2), log);
-    redis_store_ = std::make_unique<redis::RedisStore>(loop_, *redis_client_,
-                                                       redis::RedisStore::Options::From(*config.l2));
+    redis_client_ = redis::Connect(
+        loop_, resolver_, *config.l2, redis::Accesses::From(*config.l2, snapshot_->redis_tls),
+        [url = config.l2->redis](std::string_view server, redis::Node::Event event,
+                                 std::string_view detail) {
+          LogRedis(server.empty() ? std::string_view(url) : server, event, detail);
+        });
+    redis_store_ = std::make_unique<redis::RedisStore>(
+        loop_, *redis_client_, redis::RedisStore::Options::From(*config.l2));
     limiter_options.prefix = config.l2->prefix;
     limiter_options.deadline_ms = config.l2->deadline.count();
   }
-  rate_limiter_ = std::make_unique<RateLimiter>(loop_, redis_client_.get(), shared_.limiter,
-                                                limiter_options);
+  rate_limiter_ =
+      std::make_unique<RateLimiter>(loop_, redis_client_.get(), shared_.limiter, limiter_options);
 }
 
 void Worker::Apply(SnapshotPtr snapshot, std::function<void(std::string)> failed) {
@@ -202,6 +213,10 @@ void Worker::ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string
   access_log_.Configure(snapshot_->access_log);
   BuildPools();
   rate_limiter_->ForgetRefusals();
+  if (redis_client_ && snapshot_->config.l2) {
+    const auto accesses = redis::Accesses::From(*snapshot_->config.l2, snapshot_->redis_tls);
+    redis_client_->SetAccess(accesses.servers, accesses.sentinels);
+  }
   metrics_.generation = snapshot_->generation;
 }
 
@@ -271,16 +286,25 @@ std::vector<ServerStatus> Worker::ServerStatuses() const {
 
 void Worker::SyncRedisMetrics() {
   if (!redis_client_) return;
-  const auto& client = redis_client_->counters();
   const auto& l2 = redis_store_->counters();
-  const auto set = [](Counter& counter, const net::Counter& from) {
-    counter.store(from.Get(), std::memory_order_relaxed);
+  uint64_t up = 0;
+  uint64_t open = 0;
+  uint64_t lost = 0;
+  uint64_t late = 0;
+  redis_client_->VisitNodes([&](const redis::Node& node) {
+    const redis::Node::Counters& counters = node.counters();
+    up += counters.connected.Get();
+    open += counters.breaker_state.Get() == 1 ? 1 : 0;
+    lost += counters.disconnects.Get();
+    late += counters.late_replies.Get();
+  });
+  const auto set = [](Counter& counter, uint64_t value) {
+    counter.store(value, std::memory_order_relaxed);
   };
-  set(metrics_.redis_up, client.connected);
-  set(metrics_.redis_reconnects, client.disconnects);
-  metrics_.redis_breaker_open.store(client.breaker_state.Get() == 1 ? 1 : 0,
-                                    std::memory_order_relaxed);
-  set(metrics_.redis_late_replies, client.late_replies);
+  set(metrics_.redis_up, up);
+  set(metrics_.redis_reconnects, lost);
+  set(metrics_.redis_breaker_open, open);
+  set(metrics_.redis_late_replies, late);
   const auto put = [](auto& counters, L2Result which, uint64_t value) {
     counters[static_cast<size_t>(which)].store(value, std::memory_order_relaxed);
   };

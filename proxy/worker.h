@@ -21,7 +21,7 @@
 #include "proxy/net/resolver.h"
 #include "proxy/net/tls.h"
 #include "proxy/rate_limiter.h"
-#include "proxy/redis/client.h"
+#include "proxy/redis/commander.h"
 #include "proxy/redis/redis_store.h"
 #include "proxy/request_filter.h"
 #include "proxy/snapshot.h"
@@ -119,7 +119,7 @@ class Worker {
   uint64_t random_state_;
 
   std::vector<std::shared_ptr<UpstreamPool>> pools_;  // by index into the snapshot's upstreams
-  std::unique_ptr<redis::Client> redis_client_;
+  std::unique_ptr<redis::Commander> redis_client_;
   std::unique_ptr<redis::RedisStore> redis_store_;
   std::unique_ptr<RateLimiter> rate_limiter_;
   std::vector<std::unique_ptr<Listener>> listeners_;

@@ -87,11 +87,27 @@ struct BreakerConfig {
   Millis open_for = std::chrono::seconds(2);
 };
 
+enum class RedisTopology : uint8_t { kSingle, kSentinel, kCluster };
+
+struct RedisTls {
+  std::string ca;    // PEM file; empty = the system's
+  std::string cert;  // PEM files of the client's certificate; empty = none
+  std::string key;
+  std::string sni;  // empty = the host of the server
+  bool verify = true;
+  bool operator==(const RedisTls&) const = default;
+};
+
 struct L2Config {
-  Endpoint server;
-  std::string redis;  // the URL as shown in logs: without user and password
+  RedisTopology topology = RedisTopology::kSingle;
+  std::vector<Endpoint> servers;  // one; the sentinels; or some of the cluster
+  std::string master;             // what the sentinels call it
+  std::string redis;              // the URL as shown in logs: without user and password
   std::string user;
   std::string password;
+  std::string sentinel_user;
+  std::string sentinel_password;
+  std::optional<RedisTls> tls;
   uint32_t database = 0;
   std::string prefix = "satchel";
   Millis deadline{20};

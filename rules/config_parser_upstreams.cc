@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "rules/config_parser_blocks.h"
-#include "rules/path.h"
 
 namespace satchel::rules {
 namespace {
@@ -37,6 +36,26 @@ void ParseBreaker(const Cursor& cursor, BreakerConfig* breaker) {
   map.Finish();
 }
 
+void ParseRedisTls(const Cursor& cursor, L2Config* l2) {
+  RedisTls tls;
+  MapReader map(cursor, "TLS settings");
+  map.Path("ca", &tls.ca);
+  map.Path("cert", &tls.cert);
+  map.Path("key", &tls.key);
+  map.Text("sni", &tls.sni);
+  map.Bool("verify", &tls.verify);
+  map.Finish();
+  if (tls.cert.empty() != tls.key.empty()) {
+    cursor.Error("has one of cert and key; write both, or neither");
+  }
+  if (!l2->tls) {
+    cursor.Error(
+        "has no effect without TLS; write rediss:// (or sentinels://) in redis, or drop it");
+    return;
+  }
+  l2->tls = std::move(tls);
+}
+
 void ParseL2(const Cursor& cursor, std::optional<L2Config>* to) {
   MapReader map(cursor, "the Redis settings");
   L2Config l2;
@@ -47,6 +66,17 @@ void ParseL2(const Cursor& cursor, std::optional<L2Config>* to) {
     }
   }
   map.Text("password", &l2.password);
+  if (const auto sentinel = map.Take("sentinel")) {
+    MapReader settings(*sentinel, "the login of the sentinels");
+    settings.Text("user", &l2.sentinel_user);
+    settings.Text("password", &l2.sentinel_password);
+    settings.Finish();
+    if (l2.topology != RedisTopology::kSentinel) {
+      sentinel->Error(
+          "is for sentinels; write redis: sentinel://host:26379/master-name, or drop it");
+    }
+  }
+  if (const auto tls = map.Take("tls")) ParseRedisTls(*tls, &l2);
   if (const auto prefix = map.Take("prefix")) {
     if (auto text = prefix->Text()) {
       if (text->find_first_of("{} \t\r\n") != std::string::npos || text->size() > 64) {
@@ -126,61 +156,6 @@ void ParseStores(const Cursor& cursor, Config* config) {
   }
   if (const auto l2 = map.Take("l2")) ParseL2(*l2, &config->l2);
   map.Finish();
-}
-
-std::optional<std::string> ParseRedisUrl(std::string_view url, L2Config* l2) {
-  constexpr const char* kForm =
-      "; write redis://host:6379/0, redis://user:password@host:6379/0 or unix:///path";
-  if (url.starts_with("unix://")) {
-    auto endpoint = ParseServerAddress("unix:" + std::string(url.substr(7)));
-    if (!endpoint) return std::string("is not a socket path") + kForm;
-    l2->server = std::move(*endpoint);
-    l2->redis = url;
-    return std::nullopt;
-  }
-  if (!url.starts_with("redis://")) {
-    const std::string_view scheme = url.substr(0, url.find("://"));
-    const bool has_scheme = scheme.size() < url.size() && scheme.size() < 20;
-    return (has_scheme ? "has the unknown scheme \"" + std::string(scheme) + "\""
-                       : std::string("is not a URL")) +
-           kForm;
-  }
-  std::string_view rest = url.substr(8);
-  const size_t at = rest.rfind('@');
-  if (at != std::string_view::npos) {
-    const std::string_view login = rest.substr(0, at);
-    const size_t colon = login.find(':');
-    auto user = PercentDecode(login.substr(0, colon));
-    auto password = PercentDecode(colon == std::string_view::npos ? std::string_view()
-                                                                  : login.substr(colon + 1));
-    if (!user || !password) return std::string("has an invalid escape before the @") + kForm;
-    l2->user = std::move(*user);
-    l2->password = std::move(*password);
-    rest = rest.substr(at + 1);
-  }
-  const size_t slash = rest.find('/');
-  const std::string_view database =
-      slash == std::string_view::npos ? std::string_view() : rest.substr(slash + 1);
-  if (!database.empty()) {
-    const auto number = ParseNumber(database, 0, 1'000'000);
-    if (!number) return std::string("has a bad database number") + kForm;
-    l2->database = static_cast<uint32_t>(*number);
-  }
-  std::string host_port(rest.substr(0, slash));
-  if (host_port.find(',') != std::string::npos) {
-    return std::string("names several hosts; one is used") + kForm;
-  }
-  const size_t colon = host_port.rfind(':');
-  if (colon == std::string::npos || host_port.find(']', colon) != std::string::npos) {
-    host_port += ":6379";
-  }
-  auto server = ParseServerAddress(host_port);
-  if (!server || server->kind == Endpoint::Kind::kUnix) {
-    return std::string("has a bad host or port") + kForm;
-  }
-  l2->server = std::move(*server);
-  l2->redis = "redis://" + host_port + "/" + std::to_string(l2->database);
-  return std::nullopt;
 }
 
 }  // namespace satchel::rules

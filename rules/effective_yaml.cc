@@ -120,9 +120,24 @@ void WriteStores(const Config& config, Writer& out) {
   const L2Config& l2 = *config.l2;
   out.Line(1, "l2:");
   std::string url = l2.redis;
-  if (!l2.user.empty() && url.starts_with("redis://")) url.insert(8, "***@");
+  if (!l2.user.empty()) url.insert(url.find("://") + 3, "***@");
   out.Key(2, "redis", Quote(url));
   if (!l2.password.empty()) out.Key(2, "password", kHidden);
+  if (!l2.sentinel_user.empty() || !l2.sentinel_password.empty()) {
+    std::vector<std::pair<std::string, std::string>> login;
+    if (!l2.sentinel_user.empty()) login.emplace_back("user", Quote(l2.sentinel_user));
+    if (!l2.sentinel_password.empty()) login.emplace_back("password", kHidden);
+    out.Key(2, "sentinel", Map(login));
+  }
+  if (l2.tls) {
+    std::vector<std::pair<std::string, std::string>> tls;
+    if (!l2.tls->ca.empty()) tls.emplace_back("ca", Quote(l2.tls->ca));
+    if (!l2.tls->cert.empty()) tls.emplace_back("cert", Quote(l2.tls->cert));
+    if (!l2.tls->key.empty()) tls.emplace_back("key", Quote(l2.tls->key));
+    if (!l2.tls->sni.empty()) tls.emplace_back("sni", Quote(l2.tls->sni));
+    tls.emplace_back("verify", Bool(l2.tls->verify));
+    out.Key(2, "tls", Map(tls));
+  }
   out.Key(2, "prefix", Quote(l2.prefix));
   out.Key(2, "deadline", DurationText(l2.deadline));
   out.Key(2, "max_object", SizeText(l2.max_object));

@@ -70,11 +70,11 @@ using SessionOwner = std::shared_ptr<const ServerTls>;
 
 // Where a session keeps its SessionOwner.
 int SessionOwnerIndex() {
-  static const int index = CRYPTO_get_ex_new_index(
-      CRYPTO_EX_INDEX_SSL, 0, nullptr, nullptr, nullptr,
-      [](void*, void* owner, CRYPTO_EX_DATA*, int, long, void*) {
-        delete static_cast<SessionOwner*>(owner);
-      });
+  static const int index =
+      CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL, 0, nullptr, nullptr, nullptr,
+                              [](void*, void* owner, CRYPTO_EX_DATA*, int, long, void*) {
+                                delete static_cast<SessionOwner*>(owner);
+                              });
   return index;
 }
 
@@ -82,6 +82,25 @@ void SetCommon(SSL_CTX* context) {
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+}
+
+cache::Result<void> UseCertificate(SSL_CTX* context, const std::string& cert,
+                                   const std::string& key) {
+  ERR_clear_error();
+  if (SSL_CTX_use_certificate_chain_file(context, cert.c_str()) != 1) {
+    return cache::Fail(ErrorSource::kInternal,
+                       "cannot use certificate " + cert + ": " + OpenSslReason());
+  }
+  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return cache::Fail(
+        ErrorSource::kInternal,
+        "cannot use private key " + key + " for certificate " + cert + ": " + OpenSslReason());
+  }
+  if (SSL_CTX_check_private_key(context) != 1) {
+    return cache::Fail(ErrorSource::kInternal,
+                       "private key " + key + " does not belong to " + cert);
+  }
+  return {};
 }
 
 }  // namespace
@@ -98,19 +117,8 @@ cache::Result<std::shared_ptr<ServerTls>> ServerTls::Load(
     SSL_CTX_set_min_proto_version(context.get(), require_tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_alpn_select_cb(context.get(), ChooseHttp11, nullptr);
     SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);  // tickets suffice
-    ERR_clear_error();
-    if (SSL_CTX_use_certificate_chain_file(context.get(), file.cert.c_str()) != 1) {
-      return cache::Fail(ErrorSource::kInternal,
-                         "cannot use certificate " + file.cert + ": " + OpenSslReason());
-    }
-    if (SSL_CTX_use_PrivateKey_file(context.get(), file.key.c_str(), SSL_FILETYPE_PEM) != 1) {
-      return cache::Fail(ErrorSource::kInternal,
-                         "cannot use private key " + file.key + " for certificate " + file.cert +
-                             ": " + OpenSslReason());
-    }
-    if (SSL_CTX_check_private_key(context.get()) != 1) {
-      return cache::Fail(ErrorSource::kInternal,
-                         "private key " + file.key + " does not belong to " + file.cert);
+    if (auto used = UseCertificate(context.get(), file.cert, file.key); !used) {
+      return std::unexpected(std::move(used.error()));
     }
     server->contexts_.push_back({NamesOf(context.get()), std::move(context)});
   }
@@ -157,7 +165,9 @@ SSL* ServerTls::NewSession(int fd) const {
 }
 
 cache::Result<std::shared_ptr<ClientTls>> ClientTls::Load(const std::string& ca_file,
-                                                          std::string sni, bool verify) {
+                                                          std::string sni, bool verify,
+                                                          const std::string& cert_file,
+                                                          const std::string& key_file) {
   auto client = std::make_shared<ClientTls>();
   client->context_.reset(SSL_CTX_new(TLS_client_method()));
   SSL_CTX* context = client->context_.get();
@@ -175,6 +185,11 @@ cache::Result<std::shared_ptr<ClientTls>> ClientTls::Load(const std::string& ca_
     }
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   }
+  if (!cert_file.empty()) {
+    if (auto used = UseCertificate(context, cert_file, key_file); !used) {
+      return std::unexpected(std::move(used.error()));
+    }
+  }
   client->sni_ = std::move(sni);
   client->verify_ = verify;
   return client;
@@ -185,8 +200,8 @@ SSL* ClientTls::NewSession(std::string_view host) const {
   if (ssl == nullptr) return nullptr;
   const std::string name = sni_.empty() ? std::string(host) : sni_;
   in6_addr ip;
-  const bool is_ip = inet_pton(AF_INET, name.c_str(), &ip) == 1 ||
-                     inet_pton(AF_INET6, name.c_str(), &ip) == 1;
+  const bool is_ip =
+      inet_pton(AF_INET, name.c_str(), &ip) == 1 || inet_pton(AF_INET6, name.c_str(), &ip) == 1;
   bool ok = true;
   if (is_ip) {
     if (verify_) ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1;

@@ -42,11 +42,14 @@ class ServerTls : public std::enable_shared_from_this<ServerTls> {
   std::vector<Named> contexts_;
 };
 
-// TLS towards an upstream: verified against a CA file or the system's, by host name.
+// TLS towards a server: verified against a CA file or the system's, by host name. With a
+// certificate of our own if `cert_file` and `key_file` (PEM) are given.
 class ClientTls {
  public:
-  static cache::Result<std::shared_ptr<ClientTls>> Load(const std::string& ca_file,
-                                                        std::string sni, bool verify);
+  static cache::Result<std::shared_ptr<ClientTls>> Load(const std::string& ca_file, std::string sni,
+                                                        bool verify,
+                                                        const std::string& cert_file = {},
+                                                        const std::string& key_file = {});
   // A client session for `host` (the configured name leads). Give it the descriptor with
   // SSL_set_fd. Null when out of memory.
   SSL* NewSession(std::string_view host) const;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "proxy/net/resolver.h"
 #include "proxy/redis/commander.h"
 #include "proxy/redis/node.h"
+#include "proxy/redis/sentinel.h"
 #include "rules/config.h"
 
 namespace satchel::redis {
@@ -23,10 +25,14 @@ class Client final : public Commander {
     static Options From(const rules::L2Config& config);
   };
 
-  Client(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event = {});
+  // With `sentinels` these are the options' locator, too.
+  Client(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event = {},
+         std::shared_ptr<SentinelLocator> sentinels = {});
 
   void AddScript(const Script& script) override { node_.AddScript(script); }
-  void Start() override { node_.Start(); }
+  void Start() override;
+  void SetAccess(const Access& servers, const Access& sentinels) override;
+  void VisitNodes(const std::function<void(const Node&)>& visit) const override { visit(node_); }
 
   bool available(std::string_view) const override { return node_.available(); }
   bool ready() const { return node_.ready(); }
@@ -41,7 +47,10 @@ class Client final : public Commander {
   bool Dispatch(std::string_view key, Lane lane, Command command,
                 const std::shared_ptr<CallState>& call, int64_t deadline_ms) override;
 
+  const std::shared_ptr<SentinelLocator> sentinels_;  // may be null
   Node node_;
 };
+
+ServerAddress AddressOf(const rules::Endpoint& endpoint);
 
 }  // namespace satchel::redis

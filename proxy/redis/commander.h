@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -10,6 +11,9 @@
 #include "proxy/redis/resp.h"
 
 namespace satchel::redis {
+
+class Node;
+struct Access;
 
 // True for the Error of a call whose deadline passed.
 bool IsDeadline(const cache::Error& error);
@@ -43,6 +47,11 @@ class Commander {
   // Scripts are loaded at each connect; add them before Start(). They must outlive this.
   virtual void AddScript(const Script& script) = 0;
   virtual void Start() = 0;
+
+  // Logins and TLS from the next connection on.
+  virtual void SetAccess(const Access& servers, const Access& sentinels) = 0;
+  // Each server that is known, for metrics.
+  virtual void VisitNodes(const std::function<void(const Node&)>& visit) const = 0;
 
   // Sends at the end of the loop turn, together with everything else of the turn. `done` runs
   // once, after the call has returned: with the reply (an error reply is an Error, its text first

@@ -129,6 +129,17 @@ void Link::Greet() {
     auth.Arg(access.password);
     SendGreeting(std::move(auth), required("AUTH"));
   }
+  if (options_.is_sentinel) {
+    SendGreeting({"PING"}, [this](const cache::Result<Reply>& reply) {
+      if (connection_ == nullptr || connection_->closed()) return;
+      if (reply) {
+        OnReady();
+      } else {
+        connection_->Close("PING: " + reply.error().message);
+      }
+    });
+    return;
+  }
   if (options_.database != 0) {
     Command select{"SELECT"};
     select.Arg(int64_t{options_.database});

@@ -38,6 +38,7 @@ class Link {
     net::Backoff::Options backoff{};
     Connection::Limits limits{};
     bool must_be_master = false;           // else it is asked again where the server is
+    bool is_sentinel = false;              // greeted with AUTH and PING alone
     std::vector<const Script*> scripts{};  // loaded in the greeting
   };
   struct Hooks {

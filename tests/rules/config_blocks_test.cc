@@ -143,8 +143,8 @@ TEST(StoresTest, EveryKeyIsRead) {
   ASSERT_TRUE(config.l2.has_value());
   EXPECT_EQ(config.l2->user, "u@x");
   EXPECT_EQ(config.l2->password, "p:q");
-  EXPECT_EQ(config.l2->server.host, "::1");
-  EXPECT_EQ(config.l2->server.port, 6380);
+  EXPECT_EQ(config.l2->servers.at(0).host, "::1");
+  EXPECT_EQ(config.l2->servers.at(0).port, 6380);
   EXPECT_EQ(config.l2->database, 3U);
   EXPECT_EQ(config.l2->redis, "redis://[::1]:6380/3");
   EXPECT_EQ(config.l2->prefix, "shop");
@@ -157,18 +157,95 @@ TEST(StoresTest, EveryKeyIsRead) {
 TEST(StoresTest, RedisMayStandOnASocketAndCompressionMayBeOff) {
   const Config config =
       MustParse(Framed("stores: {l2: {redis: \"unix:///run/redis.sock\", compress: false}}\n"));
-  EXPECT_EQ(config.l2->server.path, "/run/redis.sock");
+  EXPECT_EQ(config.l2->servers.at(0).path, "/run/redis.sock");
   EXPECT_EQ(config.l2->compress_min, std::nullopt);
   EXPECT_EQ(config.l2->deadline, milliseconds(20));
 }
 
-TEST(StoresTest, RedisFormsThatAreNotSupportedAreRefused) {
-  EXPECT_EQ(ErrorsOf(Framed("stores: {l2: {redis: \"rediss://host\"}}\n")),
-            "rules.yaml:4:22: stores.l2.redis: has the unknown scheme \"rediss\"; write "
-            "redis://host:6379/0, redis://user:password@host:6379/0 or unix:///path\n");
-  EXPECT_EQ(ErrorsOf(Framed("stores: {l2: {redis: \"redis://a,b\"}}\n")),
-            "rules.yaml:4:22: stores.l2.redis: names several hosts; one is used; write "
-            "redis://host:6379/0, redis://user:password@host:6379/0 or unix:///path\n");
+TEST(StoresTest, SeveralHostsAreACluster) {
+  for (const char* url : {"redis://a:7000,b,[::1]:7001", "redis+cluster://a:7000,b,[::1]:7001"}) {
+    const auto config = MustParse(Framed("stores: {l2: {redis: \"" + std::string(url) + "\"}}\n"));
+    EXPECT_EQ(config.l2->topology, RedisTopology::kCluster);
+    ASSERT_EQ(config.l2->servers.size(), 3u);
+    EXPECT_EQ(config.l2->servers[1].host, "b");
+    EXPECT_EQ(config.l2->servers[1].port, 6379);
+    EXPECT_EQ(config.l2->servers[2].host, "::1");
+    EXPECT_FALSE(config.l2->tls.has_value());
+  }
+  const auto one = MustParse(Framed("stores: {l2: {redis: \"rediss+cluster://u:p@a/0\"}}\n"));
+  EXPECT_EQ(one.l2->topology, RedisTopology::kCluster);
+  EXPECT_TRUE(one.l2->tls.has_value());
+  EXPECT_EQ(one.l2->redis, "rediss+cluster://a:6379");
+  EXPECT_EQ(one.l2->password, "p");
+}
+
+TEST(StoresTest, SentinelsNameAMaster) {
+  const auto config =
+      MustParse(Framed("stores: {l2: {redis: \"sentinel://u:p@a,b:26380/main/2\", sentinel: {user: "
+                       "s, password: t}}}\n"));
+  EXPECT_EQ(config.l2->topology, RedisTopology::kSentinel);
+  ASSERT_EQ(config.l2->servers.size(), 2u);
+  EXPECT_EQ(config.l2->servers[0].port, 26379);
+  EXPECT_EQ(config.l2->servers[1].port, 26380);
+  EXPECT_EQ(config.l2->master, "main");
+  EXPECT_EQ(config.l2->database, 2u);
+  EXPECT_EQ(config.l2->user, "u");
+  EXPECT_EQ(config.l2->sentinel_user, "s");
+  EXPECT_EQ(config.l2->sentinel_password, "t");
+  EXPECT_EQ(config.l2->redis, "sentinel://a:26379,b:26380/main/2");
+  EXPECT_TRUE(MustParse(Framed("stores: {l2: {redis: \"sentinels://a/m\"}}\n")).l2->tls);
+}
+
+TEST(StoresTest, ASocketMayHaveALoginAndADatabase) {
+  const auto config = MustParse(Framed("stores: {l2: {redis: \"unix://u:p@/run/r.sock?db=4\"}}\n"));
+  EXPECT_EQ(config.l2->servers.at(0).path, "/run/r.sock");
+  EXPECT_EQ(config.l2->database, 4u);
+  EXPECT_EQ(config.l2->user, "u");
+  EXPECT_EQ(config.l2->password, "p");
+  EXPECT_EQ(config.l2->redis, "unix:///run/r.sock?db=4");
+}
+
+TEST(StoresTest, RedisTlsIsRead) {
+  const auto config = MustParse(
+      Framed("stores: {l2: {redis: \"rediss://h\", tls: {ca: ca.crt, cert: c.crt, key: c.key, sni: "
+             "redis.test, verify: false}}}\n"));
+  ASSERT_TRUE(config.l2->tls.has_value());
+  EXPECT_EQ(config.l2->tls->ca, "ca.crt");
+  EXPECT_EQ(config.l2->tls->cert, "c.crt");
+  EXPECT_EQ(config.l2->tls->key, "c.key");
+  EXPECT_EQ(config.l2->tls->sni, "redis.test");
+  EXPECT_FALSE(config.l2->tls->verify);
+  EXPECT_TRUE(MustParse(Framed("stores: {l2: {redis: \"rediss://h\"}}\n")).l2->tls->verify);
+}
+
+TEST(StoresTest, RedisSettingsThatCannotActAreRefused) {
+  EXPECT_EQ(ErrorsOf(Framed("stores: {l2: {redis: \"redis://h\", tls: {cert: a.crt}}}\n")),
+            "rules.yaml:4:40: stores.l2.tls: has one of cert and key; write both, or neither\n"
+            "rules.yaml:4:40: stores.l2.tls: has no effect without TLS; write rediss:// (or "
+            "sentinels://) in redis, or drop it\n");
+  EXPECT_EQ(ErrorsOf(Framed("stores: {l2: {redis: \"redis://h\", sentinel: {user: a}}}\n")),
+            "rules.yaml:4:45: stores.l2.sentinel: is for sentinels; write redis: "
+            "sentinel://host:26379/master-name, or drop it\n");
+}
+
+TEST(StoresTest, RedisUrlsThatSayNothingAreRefused) {
+  for (const auto& [url, wrong] : std::vector<std::pair<std::string, std::string>>{
+           {"redis+sentinel://host", "has the unknown scheme \"redis+sentinel\""},
+           {"host:6379", "is not a URL"},
+           {"redis://a,b/1", "asks for a database other than 0, and a cluster has no other"},
+           {"redis://a,/0", "has a bad host or port"},
+           {"redis://a/x", "has a bad database number"},
+           {"sentinel://a", "does not name the master"},
+           {"sentinel://a/", "does not name the master"},
+           {"unix:///s?x=1", "has something other than ?db=NUMBER behind the path"},
+           {"redis://%zz@a", "has an invalid escape before the @"}}) {
+    EXPECT_EQ(ErrorsOf(Framed("stores: {l2: {redis: \"" + url + "\"}}\n")),
+              "rules.yaml:4:22: stores.l2.redis: " + wrong +
+                  "; write redis://host:6379/0, redis://user:password@host:6379/0, rediss:// for "
+                  "TLS, redis://host1,host2 for a cluster, "
+                  "sentinel://host1:26379,host2:26379/master-name or unix:///path\n")
+        << url;
+  }
 }
 
 TEST(RuleTest, TheCacheBlockIsRead) {

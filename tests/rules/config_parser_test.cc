@@ -42,8 +42,8 @@ TEST(ConfigParserTest, TheFilelessFormIsTheSameConfiguration) {
   EXPECT_EQ(result.config->upstreams[0].servers[0].host, "127.0.0.1");
   EXPECT_EQ(result.config->rules[0].name, "default");
   ASSERT_TRUE(result.config->l2.has_value());
-  EXPECT_EQ(result.config->l2->server.host, "r");
-  EXPECT_EQ(result.config->l2->server.port, 7000);
+  EXPECT_EQ(result.config->l2->servers.at(0).host, "r");
+  EXPECT_EQ(result.config->l2->servers.at(0).port, 7000);
   EXPECT_EQ(result.config->l2->database, 2U);
 }
 
@@ -59,7 +59,8 @@ TEST(ConfigParserTest, TheFilelessFormNamesTheOption) {
             "dns:name:3000 or unix:/path");
   EXPECT_EQ(result.errors[2].ToString(),
             "--redis: has the unknown scheme \"http\"; write redis://host:6379/0, "
-            "redis://user:password@host:6379/0 or unix:///path");
+            "redis://user:password@host:6379/0, rediss:// for TLS, redis://host1,host2 for a "
+            "cluster, sentinel://host1:26379,host2:26379/master-name or unix:///path");
 }
 
 TEST(ConfigParserTest, AllMistakesComeAtOnceInTheOrderOfTheFile) {
@@ -244,7 +245,8 @@ TEST(SubstitutionTest, SecretsAreNeverQuoted) {
             "rules.yaml:4:10: workers: the value of \"${file:s}\" is not a number of threads; "
             "write auto or 1 to 256\n"
             "rules.yaml:5:22: stores.l2.redis: has a bad host or port; write redis://host:6379/0, "
-            "redis://user:password@host:6379/0 or unix:///path\n"
+            "redis://user:password@host:6379/0, rediss:// for TLS, redis://host1,host2 for a "
+            "cluster, sentinel://host1:26379,host2:26379/master-name or unix:///path\n"
             "rules.yaml:5:62: stores.l2.deadline: the value of \"${S}\" is not a duration; write a "
             "number with ms, s, m, h or d, as in 30s\n"
             "rules.yaml:6:37: rules[0].cache.coalesce: the value of \"${S}\" is not a boolean; "

@@ -28,14 +28,38 @@ std::string Text(const redisReply& reply) {
   }
 }
 
-std::string Program() {
+}  // namespace
+
+std::string RedisProgram() {
   for (const char* path : {"/usr/bin/redis-server", "/usr/local/bin/redis-server"}) {
     if (std::filesystem::exists(path)) return path;
   }
   return "redis-server";
 }
 
-}  // namespace
+void CloseRedis(redisContext* client) { redisFree(client); }
+
+std::string RedisCommand(uint16_t port, RedisContext* shared,
+                         const std::vector<std::string>& arguments) {
+  RedisContext& client = *shared;
+  if (client == nullptr || client->err != 0) {
+    timeval patience{5, 0};
+    client.reset(redisConnectWithTimeout("127.0.0.1", port, patience));
+    if (client == nullptr || client->err != 0) return "ERR not connected";
+    redisSetTimeout(client.get(), patience);
+  }
+  std::vector<const char*> argv;
+  std::vector<size_t> sizes;
+  for (const std::string& argument : arguments) {
+    argv.push_back(argument.data());
+    sizes.push_back(argument.size());
+  }
+  std::unique_ptr<redisReply, void (*)(void*)> reply(
+      static_cast<redisReply*>(
+          redisCommandArgv(client.get(), static_cast<int>(argv.size()), argv.data(), sizes.data())),
+      freeReplyObject);
+  return reply == nullptr ? "ERR no reply" : Text(*reply);
+}
 
 RedisProcess::RedisProcess(std::vector<std::string> options)
     : options_(std::move(options)), client_(nullptr, redisFree) {
@@ -45,10 +69,18 @@ RedisProcess::RedisProcess(std::vector<std::string> options)
 RedisProcess::~RedisProcess() = default;
 
 void RedisProcess::Start() {
-  std::vector<std::string> argv = {Program(), "--port",       std::to_string(port_.port()),
-                                   "--bind",  "127.0.0.1",    "--save",
-                                   "",        "--appendonly", "no",
-                                   "--dir",   dir_.path(),    "--daemonize",
+  std::vector<std::string> argv = {RedisProgram(),
+                                   "--port",
+                                   std::to_string(port_.port()),
+                                   "--bind",
+                                   "127.0.0.1",
+                                   "--save",
+                                   "",
+                                   "--appendonly",
+                                   "no",
+                                   "--dir",
+                                   dir_.path(),
+                                   "--daemonize",
                                    "no"};
   argv.insert(argv.end(), options_.begin(), options_.end());
   process_ = std::make_unique<ChildProcess>(argv);
@@ -61,23 +93,7 @@ void RedisProcess::Start() {
 }
 
 std::string RedisProcess::Command(const std::vector<std::string>& arguments) {
-  if (client_ == nullptr || client_->err != 0) {
-    timeval patience{5, 0};
-    client_.reset(redisConnectWithTimeout("127.0.0.1", port_.port(), patience));
-    if (client_ == nullptr || client_->err != 0) return "ERR not connected";
-    redisSetTimeout(client_.get(), patience);
-  }
-  std::vector<const char*> argv;
-  std::vector<size_t> sizes;
-  for (const std::string& argument : arguments) {
-    argv.push_back(argument.data());
-    sizes.push_back(argument.size());
-  }
-  std::unique_ptr<redisReply, void (*)(void*)> reply(
-      static_cast<redisReply*>(redisCommandArgv(client_.get(), static_cast<int>(argv.size()),
-                                                argv.data(), sizes.data())),
-      freeReplyObject);
-  return reply == nullptr ? "ERR no reply" : Text(*reply);
+  return RedisCommand(port_.port(), &client_, arguments);
 }
 
 std::vector<std::string> RedisProcess::Keys(const std::string& pattern) {

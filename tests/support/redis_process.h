@@ -13,6 +13,14 @@ struct redisContext;
 
 namespace satchel::testing {
 
+// The program, and one command on a connection that is made when needed; the reply as text:
+// integers in decimal, arrays as one item a line, errors as "ERR ...".
+std::string RedisProgram();
+using RedisContext = std::unique_ptr<redisContext, void (*)(redisContext*)>;
+void CloseRedis(redisContext* client);
+std::string RedisCommand(uint16_t port, RedisContext* client,
+                         const std::vector<std::string>& arguments);
+
 class RedisProcess {
  public:
   // `options` are more arguments, e.g. {"--maxmemory", "4mb"}.
@@ -22,7 +30,6 @@ class RedisProcess {
   std::string url() const { return "redis://" + port_.address() + "/0"; }
   std::string address() const { return port_.address(); }
 
-  // The reply as text: integers in decimal, arrays as one item a line, errors as "ERR ...".
   std::string Command(const std::vector<std::string>& arguments);
   std::vector<std::string> Keys(const std::string& pattern = "*");
   // Every key, and every value where it can be read as text, for "is this secret in there".
@@ -42,7 +49,7 @@ class RedisProcess {
   PortReservation port_;
   std::vector<std::string> options_;
   std::unique_ptr<ChildProcess> process_;
-  std::unique_ptr<redisContext, void (*)(redisContext*)> client_;
+  RedisContext client_;
 };
 
 }  // namespace satchel::testing

@@ -33,6 +33,22 @@ std::vector<std::string> DocumentedRights() {
   return {};
 }
 
+// The rights of the second user of the file that is deployed, with every key and channel its own.
+std::vector<std::string> DeployedRights() {
+  std::ifstream file(std::string(SATCHEL_SOURCE_DIR) + "/deploy/redis/users.acl");
+  std::vector<std::string> rights;
+  for (std::string word; file >> word;) {
+    if (word == "user") rights.clear();
+    if (word == "resetchannels") continue;
+    if (word.starts_with('~') || !rights.empty()) rights.push_back(word);
+  }
+  return rights;
+}
+
+TEST(RedisAclTest, TheDeployedRightsAreTheDocumentedOnes) {
+  EXPECT_EQ(DeployedRights(), DocumentedRights());
+}
+
 TEST(RedisAclTest, TheDocumentedRightsSuffice) {
   std::vector<std::string> rule = {"ACL", "SETUSER", "satchel", "reset", "on", ">pw"};
   const std::vector<std::string> rights = DocumentedRights();

@@ -356,8 +356,9 @@ TEST_F(ClientTest, ManyCallsOfManyTurnsAllMeetTheirReplies) {
 
 TEST(ClientOptionsTest, AreTakenFromTheConfiguration) {
   rules::L2Config config;
-  config.server.kind = rules::Endpoint::Kind::kUnix;
-  config.server.path = "/run/redis.sock";
+  config.servers.resize(1);
+  config.servers[0].kind = rules::Endpoint::Kind::kUnix;
+  config.servers[0].path = "/run/redis.sock";
   config.user = "u";
   config.password = "p";
   config.database = 2;
@@ -371,10 +372,10 @@ TEST(ClientOptionsTest, AreTakenFromTheConfiguration) {
   EXPECT_EQ(options.breaker.failures, 7u);
   EXPECT_EQ(options.breaker.open_ms, 1500);
   EXPECT_GT(options.limits.reply.max_bytes, config.max_object);
-  config.server = {};
-  config.server.kind = rules::Endpoint::Kind::kName;
-  config.server.host = "redis.svc";
-  config.server.port = 6380;
+  config.servers[0] = {};
+  config.servers[0].kind = rules::Endpoint::Kind::kName;
+  config.servers[0].host = "redis.svc";
+  config.servers[0].port = 6380;
   EXPECT_EQ(Client::Options::From(config).host, "redis.svc");
   EXPECT_EQ(Client::Options::From(config).port, 6380);
 }

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -65,7 +66,8 @@ class FakeRedis {
   size_t accepted = 0;
   // Answers itself: what a greeting needs, or nothing.
   bool greets = true;
-  std::deque<std::string> auto_replies;  // one for each command that is no greeting
+  std::deque<std::string> auto_replies;        // one for each command that is no greeting
+  std::map<std::string, std::string> answers;  // by the beginning of a command, before all else
 
   bool connected() const { return !peers_.empty(); }
   // To whoever spoke last.
@@ -135,6 +137,12 @@ class FakeRedis {
   }
 
   void Answer(std::string_view words) {
+    for (const auto& [begin, answer] : answers) {
+      if (words.starts_with(begin)) {
+        Say(answer);
+        return;
+      }
+    }
     if (greets) {
       if (words.starts_with("CLIENT ") || words.starts_with("AUTH ") ||
           words.starts_with("SELECT ") || words.starts_with("SCRIPT ")) {

@@ -128,11 +128,12 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
           }));
     }
     // A few batches on their way at a time.
-    TurnUntil(peer.loop, [&] { return sent - compared < 64 || HasFatalFailure(); }, 60'000);
+    TurnUntil(
+        peer.loop, [&] { return sent - compared < 64 || HasFatalFailure(); }, 60'000);
     if (HasFatalFailure()) return;
   }
-  ASSERT_TRUE(
-      TurnUntil(peer.loop, [&] { return compared == kCalls || HasFatalFailure(); }, 60'000));
+  ASSERT_TRUE(TurnUntil(
+      peer.loop, [&] { return compared == kCalls || HasFatalFailure(); }, 60'000));
   EXPECT_GT(granted_sum, 1000);
   EXPECT_GT(refused_sum, 1000);
   for (const std::string& key : server.Keys()) {
