@@ -3,6 +3,8 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <map>
 #include <sstream>
 #include <utility>
 
@@ -62,16 +64,16 @@ class Writer {
   void Counted(std::string name, std::string help, double value) {
     Value(MetricType::Counter, std::move(name), std::move(help), value);
   }
-  void Gauge(std::string name, std::string help, const Counter WorkerMetrics::* counter) {
+  void Gauge(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
     Gauge(std::move(name), std::move(help), Sum(counter));
   }
-  void Counted(std::string name, std::string help, const Counter WorkerMetrics::* counter) {
+  void Counted(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
     Counted(std::move(name), std::move(help), Sum(counter));
   }
 
   template <size_t N>
   void Counted(std::string name, std::string help, const char* label, const Words<N>& words,
-               const std::array<Counter, N> WorkerMetrics::* counters) {
+               const std::array<Counter, N> WorkerMetrics::*counters) {
     Family(MetricType::Counter, std::move(name), std::move(help));
     AddSeries(label, words, counters, {});
   }
@@ -79,7 +81,7 @@ class Writer {
   // More series of the family last begun.
   template <size_t N>
   void AddSeries(const char* label, const Words<N>& words,
-                 const std::array<Counter, N> WorkerMetrics::* counters,
+                 const std::array<Counter, N> WorkerMetrics::*counters,
                  const std::vector<Label>& more) {
     for (size_t i = 0; i < N; ++i) {
       double sum = 0;
@@ -92,7 +94,7 @@ class Writer {
     }
   }
 
-  void Durations(std::string name, std::string help, const Histogram WorkerMetrics::* histogram) {
+  void Durations(std::string name, std::string help, const Histogram WorkerMetrics::*histogram) {
     Family(MetricType::Histogram, std::move(name), std::move(help));
     ClientMetric metric;
     uint64_t count = 0;
@@ -128,7 +130,7 @@ class Writer {
     }
     out_.back().metric.push_back(std::move(metric));
   }
-  double Sum(const Counter WorkerMetrics::* counter) const {
+  double Sum(const Counter WorkerMetrics::*counter) const {
     double sum = 0;
     for (const WorkerMetrics* worker : workers_) sum += static_cast<double>(Read(worker->*counter));
     return sum;
@@ -268,6 +270,70 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
               &M::redis_late_replies);
 }
 
+constexpr uint64_t RedisNodeStatus::*kRedisSums[] = {
+    &RedisNodeStatus::connected,       &RedisNodeStatus::breaker_open,
+    &RedisNodeStatus::calls,           &RedisNodeStatus::errors,
+    &RedisNodeStatus::deadline_misses, &RedisNodeStatus::rejected,
+    &RedisNodeStatus::dropped,         &RedisNodeStatus::redirects,
+    &RedisNodeStatus::disconnects,     &RedisNodeStatus::failed_connects,
+    &RedisNodeStatus::breaker_opened,  &RedisNodeStatus::bytes_in,
+    &RedisNodeStatus::bytes_out};
+
+std::map<std::string, RedisNodeStatus> RedisNodes(
+    const std::vector<const WorkerMetrics*>& workers) {
+  std::map<std::string, RedisNodeStatus> nodes;
+  for (const WorkerMetrics* worker : workers) {
+    const std::lock_guard lock(worker->redis_nodes_mutex);
+    for (const RedisNodeStatus& one : worker->redis_nodes) {
+      RedisNodeStatus& sum = nodes[one.server];
+      for (const auto field : kRedisSums) sum.*field += one.*field;
+      sum.latency_us = std::max(sum.latency_us, one.latency_us);
+    }
+  }
+  return nodes;
+}
+
+void WriteRedisNodes(Writer& out, const std::vector<const WorkerMetrics*>& workers) {
+  const auto nodes = RedisNodes(workers);
+  if (nodes.empty()) return;
+  const auto family = [&](MetricType type, const char* name, const char* help, auto value) {
+    out.Family(type, name, help);
+    for (const auto& [server, node] : nodes) out.Series(value(node), {{"server", server}});
+  };
+  const auto plain = [&](MetricType type, const char* name, const char* help,
+                         uint64_t RedisNodeStatus::*field) {
+    family(type, name, help,
+           [field](const RedisNodeStatus& node) { return static_cast<double>(node.*field); });
+  };
+  using S = RedisNodeStatus;
+  constexpr MetricType kCounter = MetricType::Counter;
+  plain(MetricType::Gauge, "satchel_redis_node_connected",
+        "Workers whose connection to this Redis server works.", &S::connected);
+  plain(MetricType::Gauge, "satchel_redis_node_breaker_open",
+        "Workers that do not ask this Redis server at the moment.", &S::breaker_open);
+  family(MetricType::Gauge, "satchel_redis_node_latency_seconds",
+         "Moving average of the time of a small call, of the slowest worker.",
+         [](const S& node) { return static_cast<double>(node.latency_us) / 1e6; });
+  plain(kCounter, "satchel_redis_calls_total", "Calls to Redis.", &S::calls);
+  plain(kCounter, "satchel_redis_errors_total",
+        "Calls that were answered with an error, late, or not at all.", &S::errors);
+  plain(kCounter, "satchel_redis_deadline_misses_total", "Of these, those that came too late.",
+        &S::deadline_misses);
+  plain(kCounter, "satchel_redis_rejected_total",
+        "Calls not sent: no connection, breaker open, queue full.", &S::rejected);
+  plain(kCounter, "satchel_redis_queue_drops_total",
+        "Stores dropped from a full queue to make room.", &S::dropped);
+  plain(kCounter, "satchel_redis_redirects_total", "MOVED, ASK and TRYAGAIN of a cluster.",
+        &S::redirects);
+  plain(kCounter, "satchel_redis_disconnects_total", "Connections lost.", &S::disconnects);
+  plain(kCounter, "satchel_redis_failed_connects_total", "Attempts to connect that failed.",
+        &S::failed_connects);
+  plain(kCounter, "satchel_redis_breaker_opened_total", "Times a breaker opened.",
+        &S::breaker_opened);
+  plain(kCounter, "satchel_redis_received_bytes_total", "Bytes received from Redis.", &S::bytes_in);
+  plain(kCounter, "satchel_redis_sent_bytes_total", "Bytes sent to Redis.", &S::bytes_out);
+}
+
 void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
   out.Counted("satchel_rate_limit_checks_total", "Rate limit checks, by verdict.", "verdict",
               kLimitOutcomes, &M::limits);
@@ -343,7 +409,7 @@ MetricsRegistry::MetricsRegistry(std::vector<const WorkerMetrics*> workers,
                                  const cache::Store* store)
     : workers_(std::move(workers)), store_(store) {}
 
-uint64_t MetricsRegistry::Sum(const Counter WorkerMetrics::* counter) const {
+uint64_t MetricsRegistry::Sum(const Counter WorkerMetrics::*counter) const {
   uint64_t sum = 0;
   for (const WorkerMetrics* worker : workers_) sum += Read(worker->*counter);
   return sum;
@@ -358,6 +424,7 @@ std::vector<MetricFamily> MetricsRegistry::Collect(const ProcessStatus& process,
   WriteClients(out);
   WriteUpstreams(out, servers);
   WriteStores(out, store_->stats(), process);
+  WriteRedisNodes(out, workers_);
   WriteRest(out, process, workers_.size());
   return families;
 }

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -90,7 +91,7 @@ enum class L2Result : uint8_t {
 std::string_view L2ResultWord(L2Result result);
 
 enum class LimitOutcome : uint8_t {
-  kNone,        // no limit applies
+  kNone,  // no limit applies
   kAllowed,
   kRefused,     // 429
   kNoKey,       // 401
@@ -110,29 +111,29 @@ enum class UpstreamError : uint8_t {
   kFirstByteTimeout,
   kIdleTimeout,
   kTotalTimeout,
-  kReset,       // closed or reset before the answer was complete
-  kProtocol,    // not HTTP as we accept it
-  kNoServer,    // none healthy
+  kReset,     // closed or reset before the answer was complete
+  kProtocol,  // not HTTP as we accept it
+  kNoServer,  // none healthy
   kCount
 };
 std::string_view UpstreamErrorWord(UpstreamError error);
 
 // Everything that is bounded, and was found at its bound.
 enum class Bound : uint8_t {
-  kConnections,      // listener max_connections
-  kDescriptors,      // accept paused for want of descriptors
-  kStartLine,        // 414
-  kHeaderBytes,      // 431, too many fields included
-  kRequestBody,      // 413
-  kHeaderTimeout,    // 408
-  kKeepAlive,        // idle connection closed
-  kWriteStall,       // client too slow in reading
-  kPipeline,         // reading paused: too many answers outstanding
-  kClientBuffer,     // reading from upstream paused: unsent output
-  kUpstreamBuffer,   // reading from the client paused: unsent request body
-  kFillWait,         // follower's deadline passed, fetched for itself
-  kMaxObject,        // streamed through without being stored
-  kInterim,          // too many 1xx
+  kConnections,     // listener max_connections
+  kDescriptors,     // accept paused for want of descriptors
+  kStartLine,       // 414
+  kHeaderBytes,     // 431, too many fields included
+  kRequestBody,     // 413
+  kHeaderTimeout,   // 408
+  kKeepAlive,       // idle connection closed
+  kWriteStall,      // client too slow in reading
+  kPipeline,        // reading paused: too many answers outstanding
+  kClientBuffer,    // reading from upstream paused: unsent output
+  kUpstreamBuffer,  // reading from the client paused: unsent request body
+  kFillWait,        // follower's deadline passed, fetched for itself
+  kMaxObject,       // streamed through without being stored
+  kInterim,         // too many 1xx
   kCount
 };
 std::string_view BoundWord(Bound bound);
@@ -147,6 +148,25 @@ inline void Add(Counters<Enum>& counters, Enum which, uint64_t n = 1) {
 
 // The numbers of one worker. Written by that worker only; any thread may read. Members called
 // *_open, *_idle, *_in_flight, *_waiting and *_up go up and down, all others only up.
+// One Redis server as one worker or all of them see it.
+struct RedisNodeStatus {
+  std::string server;         // "host:port"; the URL where sentinels tell the address
+  uint64_t connected = 0;     // workers
+  uint64_t breaker_open = 0;  // workers
+  uint64_t calls = 0;
+  uint64_t errors = 0;
+  uint64_t deadline_misses = 0;
+  uint64_t rejected = 0;
+  uint64_t dropped = 0;
+  uint64_t redirects = 0;
+  uint64_t disconnects = 0;
+  uint64_t failed_connects = 0;
+  uint64_t breaker_opened = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+  uint64_t latency_us = 0;  // the longest of the workers' moving averages
+};
+
 struct alignas(64) WorkerMetrics {
   // Requests.
   Counters<Outcome> outcomes{};
@@ -197,6 +217,8 @@ struct alignas(64) WorkerMetrics {
   Counter redis_reconnects{0};
   Counter redis_breaker_open{0};
   Counter redis_late_replies{0};
+  mutable std::mutex redis_nodes_mutex;
+  std::vector<RedisNodeStatus> redis_nodes;  // guarded by it; replaced about once a second
 
   // Rate limits.
   Counters<LimitOutcome> limits{};

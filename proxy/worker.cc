@@ -48,6 +48,7 @@ Worker::Worker(uint32_t index, SnapshotPtr snapshot, Shared shared, WorkerMetric
       tick_([this] {
         if (index_ == 0) store().Tick(WallNow());
         SyncRedisMetrics();
+        SyncRedisNodes();
         loop_.SetTimer(tick_, kTickMs);
       }) {
   access_log_.Configure(snapshot_->access_log);
@@ -284,6 +285,34 @@ std::vector<ServerStatus> Worker::ServerStatuses() const {
   return statuses;
 }
 
+void Worker::SyncRedisNodes() {
+  if (!redis_client_) return;
+  std::vector<RedisNodeStatus> nodes;
+  redis_client_->VisitNodes([&](const redis::Node& node) {
+    const redis::Node::Counters& counters = node.counters();
+    nodes.push_back({
+        .server =
+            node.server().host.empty() ? snapshot_->config.l2->redis : node.server().ToString(),
+        .connected = counters.connected.Get(),
+        .breaker_open = counters.breaker_state.Get() == 1 ? uint64_t{1} : 0,
+        .calls = counters.calls.Get(),
+        .errors = counters.errors.Get(),
+        .deadline_misses = counters.deadline_misses.Get(),
+        .rejected = counters.rejected.Get(),
+        .dropped = counters.dropped.Get(),
+        .redirects = counters.redirects.Get(),
+        .disconnects = counters.disconnects.Get(),
+        .failed_connects = counters.failed_connects.Get(),
+        .breaker_opened = counters.breaker_opened.Get(),
+        .bytes_in = counters.bytes_in.Get(),
+        .bytes_out = counters.bytes_out.Get(),
+        .latency_us = counters.latency_us.Get(),
+    });
+  });
+  const std::lock_guard lock(metrics_.redis_nodes_mutex);
+  metrics_.redis_nodes.swap(nodes);
+}
+
 void Worker::SyncRedisMetrics() {
   if (!redis_client_) return;
   const auto& l2 = redis_store_->counters();
@@ -293,8 +322,8 @@ void Worker::SyncRedisMetrics() {
   uint64_t late = 0;
   redis_client_->VisitNodes([&](const redis::Node& node) {
     const redis::Node::Counters& counters = node.counters();
-    up += counters.connected.Get();
-    open += counters.breaker_state.Get() == 1 ? 1 : 0;
+    up |= counters.connected.Get();
+    open |= counters.breaker_state.Get() == 1 ? 1 : 0;
     lost += counters.disconnects.Get();
     late += counters.late_replies.Get();
   });

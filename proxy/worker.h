@@ -95,6 +95,7 @@ class Worker {
   bool HasRoomFor(const Listener& listener) const;
   void Keep(std::shared_ptr<FillTask> task);
   void Forget(FillTask* task);
+  void SyncRedisNodes();    // the same for each server, once a second
   void SyncRedisMetrics();  // copies the Redis client's counters to where scrapes look
 
  private:

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "proxy/redis/client.h"
+#include "proxy/redis/cluster.h"
 #include "proxy/redis/sentinel.h"
 
 namespace satchel::redis {
@@ -36,6 +37,19 @@ std::unique_ptr<Commander> Connect(net::EventLoop& loop, net::Resolver& resolver
                                    OnNodeEvent on_event) {
   Client::Options options = Client::Options::From(config);
   static_cast<Access&>(options) = accesses.servers;
+  if (config.topology == rules::RedisTopology::kCluster) {
+    Cluster::Options cluster;
+    static_cast<Node::Options&>(cluster) = options;
+    cluster.seeds = AddressesOf(config);
+    Cluster::OnEvent tell;
+    if (on_event) {
+      tell = [on_event = std::move(on_event)](const ServerAddress& server, Node::Event event,
+                                              std::string_view detail) {
+        on_event(server.ToString(), event, detail);
+      };
+    }
+    return std::make_unique<Cluster>(loop, resolver, std::move(cluster), std::move(tell));
+  }
   std::shared_ptr<SentinelLocator> sentinels;
   if (config.topology == rules::RedisTopology::kSentinel) {
     sentinels = MakeSentinels(loop, resolver, config, accesses);

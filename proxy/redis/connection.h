@@ -170,9 +170,13 @@ struct CallState {
   bool late = false;       // the deadline passed first
   bool greeting = false;   // ours, no caller's
   bool droppable = false;  // may go when the queue is full
-  // Kept by the owner of the connection: what it counts under, and how often it was redirected.
+  // Kept by the owner of the connection: what it counts under, where it goes, and how often it was
+  // sent elsewhere or again.
   uint64_t fence = 0;
+  std::string key{};
+  uint8_t lane = 0;
   uint8_t redirects = 0;
+  uint8_t tries = 0;
   std::shared_ptr<const Command> again{};  // to be sent again at a redirect, if that is allowed
   bool asking = false;                     // goes behind an ASKING
   // For a script: what EVAL needs if the server does not know it.

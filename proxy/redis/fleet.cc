@@ -81,22 +81,22 @@ PendingReply Fleet::List(Done done) {
   ScriptArguments arguments;
   arguments.Key(nodes_key_).Key(sequences_key_).Arg("list");
   arguments.Arg(options_.interval_ms * kDeadAfterBeats);
-  return commander_.CallScript(
-      Nodes(), std::move(arguments), options_.deadline_ms,
-      [done = std::move(done)](cache::Result<Reply> reply) {
-        if (!reply) {
-          done(std::unexpected(std::move(reply.error())));
-          return;
-        }
-        std::vector<Node> nodes;
-        for (size_t i = 0; i + 1 < reply->items.size(); i += 2) {
-          Node node{reply->items[i].text, 0};
-          const std::string& text = reply->items[i + 1].text;
-          std::from_chars(text.data(), text.data() + text.size(), node.sequence);
-          nodes.push_back(std::move(node));
-        }
-        done(std::move(nodes));
-      });
+  return commander_.CallScript(Nodes(), std::move(arguments), options_.deadline_ms,
+                               [done = std::move(done)](cache::Result<Reply> reply) {
+                                 if (!reply) {
+                                   done(std::unexpected(std::move(reply.error())));
+                                   return;
+                                 }
+                                 std::vector<Node> nodes;
+                                 for (size_t i = 0; i + 1 < reply->items.size(); i += 2) {
+                                   Node node{reply->items[i].text, 0};
+                                   const std::string& text = reply->items[i + 1].text;
+                                   std::from_chars(text.data(), text.data() + text.size(),
+                                                   node.sequence);
+                                   nodes.push_back(std::move(node));
+                                 }
+                                 done(std::move(nodes));
+                               });
 }
 
 }  // namespace satchel::redis

@@ -192,6 +192,7 @@ void Link::OnReady() {
 void Link::OnClosed(const std::string& reason) {
   totals_ = totals();
   loop_.DeleteLater(std::move(connection_));
+  if (!started_) return;
   if (std::exchange(was_ready_, false)) {
     loop_.SetTimer(reconnect_timer_, backoff_.Next());
     if (hooks_.on_lost) hooks_.on_lost(reason);
@@ -213,6 +214,15 @@ void Link::Failed(const std::string& reason) {
 void Link::Drop(std::string reason) {
   candidates_.clear();
   if (connection_ != nullptr) connection_->Close(std::move(reason));
+}
+
+void Link::Stop(std::string reason) {
+  started_ = false;
+  locating_.reset();
+  resolving_.reset();
+  connect_timer_.Cancel();
+  reconnect_timer_.Cancel();
+  Drop(std::move(reason));
 }
 
 bool Link::Send(Command command, std::shared_ptr<CallState> call) {

@@ -68,6 +68,9 @@ class Link {
   // Closes the connection, if there is one; a new one follows.
   void Drop(std::string reason);
 
+  // Closes for good.
+  void Stop(std::string reason);
+
   // False: no connection, or its queue is full.
   bool Send(Command command, std::shared_ptr<CallState> call);
   bool SendUnanswered(Command command);

@@ -15,8 +15,10 @@ namespace {
 using cache::ErrorSource;
 using cache::Fail;
 
-// Errors by which a server says that it serves nobody for now.
-bool MeansDown(std::string_view code) {
+// Errors by which a server says that it serves nobody for now. A slot that nobody serves says
+// nothing of the others.
+bool MeansDown(std::string_view code, std::string_view text) {
+  if (text.find("Hash slot not served") != std::string_view::npos) return false;
   for (const std::string_view down :
        {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "READONLY", "NOAUTH", "NOREPLICAS"}) {
     if (code == down) return true;
@@ -179,7 +181,7 @@ void Node::OnOutcome(bool fast, const CallState& call, const Reply* reply) {
       Succeeded();
     } else {
       counters_.errors.Add();
-      if (MeansDown(code)) Failed(reply->text);
+      if (MeansDown(code, reply->text)) Failed(reply->text);
     }
     return;
   }
@@ -207,6 +209,13 @@ bool Node::OnError(const std::shared_ptr<CallState>& call, const Reply& reply) {
 void Node::Drop(const std::string& reason) {
   fast_.Drop(reason);
   bulk_.Drop(reason);
+}
+
+void Node::Stop(const std::string& reason) {
+  probe_timer_.Cancel();
+  clock_timer_.Cancel();
+  fast_.Stop(reason);
+  bulk_.Stop(reason);
 }
 
 void Node::OnDeadline(CallState& call) {

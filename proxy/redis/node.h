@@ -79,6 +79,9 @@ class Node {
 
   void AddScript(const Script& script) { options_.scripts.push_back(&script); }
   void Start() { fast_.Start(); }
+  bool started() const { return fast_.started(); }
+  // For good: calls that wait fail at the end of the turn.
+  void Stop(const std::string& reason);
 
   // Takes the call, or counts and returns false. Arms its deadline, unless that is 0: then the
   // one it has goes on.

@@ -26,7 +26,7 @@ class Subscriber {
     size_t max_channels = 65536;  // beyond it Subscribe() refuses
   };
   struct Hooks {
-    std::function<void()> on_up{};  // connected; confirmations follow
+    std::function<void()> on_up{};                               // connected; confirmations follow
     std::function<void(const std::string& reason)> on_down{};    // a connection that stood is gone
     std::function<void(const std::string& reason)> on_failed{};  // an attempt to connect
   };

@@ -25,10 +25,9 @@ struct Member {
     options.backoff = {.first_ms = 10, .max_ms = 40};
     options.connect_timeout_ms = 10'000;
     client = std::make_unique<Client>(loop, resolver, options);
-    fleet = std::make_unique<Fleet>(loop, *client,
-                                    Fleet::Options{.name = name,
-                                                   .interval_ms = interval_ms,
-                                                   .deadline_ms = 10'000});
+    fleet = std::make_unique<Fleet>(
+        loop, *client,
+        Fleet::Options{.name = name, .interval_ms = interval_ms, .deadline_ms = 10'000});
     client->Start();
     fleet->Start();
   }
