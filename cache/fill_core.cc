@@ -11,13 +11,13 @@ constexpr int kMaxPromotions = 2;
 }  // namespace
 
 Fill::Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spec,
-           std::string values, size_t vary_limit, bool joinable)
+           std::string values, size_t vary_limit, Sharing sharing)
     : store_(std::move(store)),
       key_(key),
       spec_(std::move(spec)),
       values_(std::move(values)),
       vary_limit_(vary_limit),
-      joinable_(joinable) {}
+      sharing_(sharing) {}
 
 Fill::~Fill() {
   store_->UnreserveForFill(charged_ + kOverhead);
@@ -43,7 +43,7 @@ void Fill::Run(Wakeups& wakeups) {
 
 bool Fill::CoversLocked(const CacheKey& key, const RequestHead& request,
                         const Overrides& overrides) const {
-  if (pass_ || key.text() != key_.text()) return false;
+  if (pass_ || sharing_ == Sharing::kUnseen || key.text() != key_.text()) return false;
   if (state_ != FillState::kWaiting && state_ != FillState::kStreaming) return false;
   const VarySpec& vary = head_ ? head_->vary() : spec_;
   const std::string_view values = head_ ? head_->vary_values() : std::string_view(values_);
@@ -60,7 +60,7 @@ bool Fill::Covers(const CacheKey& key, const RequestHead& request,
 std::shared_ptr<Fill::Slot> Fill::TryJoin(const CacheKey& key, const RequestHead& request,
                                           const Overrides& overrides, Wake wake) {
   const std::lock_guard lock(mutex_);
-  if (!joinable_ || readers_.size() >= kMaxReaders) return nullptr;
+  if (sharing_ != Sharing::kJoinable || readers_.size() >= kMaxReaders) return nullptr;
   if (!CoversLocked(key, request, overrides)) return nullptr;
   auto slot = std::make_shared<Slot>();
   slot->wake = std::move(wake);

@@ -36,9 +36,15 @@ class Fill : public std::enable_shared_from_this<Fill> {
  public:
   using Slot = FillReader::Slot;
 
-  // `joinable`: others may read along. `spec` and `values`: what was known of Vary at the start.
+  enum class Sharing : uint8_t {
+    kJoinable,  // others may read along
+    kAlone,     // others fetch for themselves, but no refresh starts beside it
+    kUnseen,    // one part of a response: nobody else's business, but a purge's
+  };
+
+  // `spec` and `values`: what was known of Vary at the start.
   Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spec, std::string values,
-       size_t vary_limit, bool joinable);
+       size_t vary_limit, Sharing sharing);
   ~Fill();
   Fill(const Fill&) = delete;
   Fill& operator=(const Fill&) = delete;
@@ -118,7 +124,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   const VarySpec spec_;
   const std::string values_;
   const size_t vary_limit_;
-  const bool joinable_;
+  const Sharing sharing_;
 
   // Writer only.
   char* tail_ = nullptr;

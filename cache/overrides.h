@@ -34,6 +34,7 @@ struct Overrides {
   std::vector<uint16_t> statuses;  // only these are stored; empty = what RFC 9111 allows
   bool store_set_cookie = true;    // RFC 9111 7.3 leaves it to the origin
   bool principal_in_key = false;   // shared: per_key; private answers may be stored
+  bool keep_parts = true;          // 206 answers are stored, and completed (9111 3.3, 3.4)
   size_t vary_limit = 16;          // variants per key
   std::vector<std::string> targeted_fields = {"Satchel-Cache-Control",
                                               "CDN-Cache-Control"};  // RFC 9213, in order

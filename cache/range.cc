@@ -165,6 +165,22 @@ bool MakeCompletion(RequestHead& request, const HeaderMap& stored_fields, const 
   return true;
 }
 
+ResponseHead CompletedHead(const HeaderMap& stored_fields, uint64_t complete_length,
+                           const ResponseHead& answer) {
+  ResponseHead whole;
+  whole.status = 200;
+  whole.reason = ReasonPhrase(200);
+  whole.fields = MergeNotModified(stored_fields, answer.fields);
+  whole.fields.Remove(FieldId::kContentRange);
+  whole.fields.Set(FieldId::kContentLength, std::to_string(complete_length));
+  // How old the answer was when it came: no stored field, but part of the whole's age.
+  whole.fields.Remove(FieldId::kAge);
+  if (const auto age = answer.fields.First(FieldId::kAge)) {
+    whole.fields.Add(FieldId::kAge, *age);
+  }
+  return whole;
+}
+
 bool CompletesPrefix(const HeaderMap& stored_fields, const ByteRange& have,
                      uint64_t complete_length, const ResponseHead& answer) {
   if (answer.status != 206 || answer.fields.Count(FieldId::kContentRange) != 1) return false;

@@ -54,6 +54,11 @@ std::optional<ContentRange> ParseContentRange(std::string_view value);
 // conditions gone. False, and unchanged, if there is no such tag or `have` is no prefix.
 bool MakeCompletion(RequestHead& request, const HeaderMap& stored_fields, const ByteRange& have);
 
+// The head of the whole response that a stored prefix and the answer that CompletesPrefix make
+// together: a 200 with the stored fields updated by the answer's (9111 3.4).
+ResponseHead CompletedHead(const HeaderMap& stored_fields, uint64_t complete_length,
+                           const ResponseHead& answer);
+
 // Is this answer the missing rest of the stored prefix, to be put behind it (9110 15.3.7.3)? A 206
 // with the same strong entity tag that begins where the prefix ends and reaches the end.
 bool CompletesPrefix(const HeaderMap& stored_fields, const ByteRange& have,

@@ -77,7 +77,7 @@ void DecideReuse(const RequestDirectives& client, const ResponseFacts& stored, T
 }  // namespace
 
 Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool other_variants,
-                Time now, const Overrides& overrides) {
+                Time now, const Overrides& overrides, bool part_holds) {
   Decision out;
   if (!overrides.enabled || !AsksForRead(request)) {
     out.action = Action::kBypass;
@@ -92,13 +92,16 @@ Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool ot
   out.may_store = !client.no_store;
   out.may_collapse = !client.no_store && !client.no_cache && request.method == Method::kGet;
 
+  out.may_follow = out.may_collapse;
+
   if (fields.HasAny(kOriginOnly)) {
     out.reason = Reason::kPreconditions;
     out.may_collapse = false;
+    out.may_follow = false;
   } else if (stored == nullptr) {
     out.reason = other_variants ? Reason::kVaryMismatch : Reason::kNoStoredResponse;
     if (fields.HasAny(kOwnAnswer)) out.may_collapse = false;
-  } else if (stored->partial && !fields.Has(FieldId::kRange)) {
+  } else if (stored->partial && (!fields.Has(FieldId::kRange) || !part_holds)) {
     out.reason = Reason::kPartialStored;
     if (fields.HasAny(kOwnAnswer)) out.may_collapse = false;
   } else {

@@ -24,13 +24,17 @@ struct Decision {
   Action action = Action::kFetch;
   Reason reason = Reason::kNone;
   bool may_store = true;     // false: request no-store; the answer must not be kept
-  bool may_collapse = true;  // false: must not wait for another request's fetch
+  bool may_collapse = true;  // false: must not wait for another request's fetch, nor lead one
+  // May read along with a fetch of the whole that is under way, though its own answer would be
+  // no other's: a range, a condition.
+  bool may_follow = false;
 };
 
 // Decides for any request. `stored` is the response that the request selects (4.1), null if none.
-// `other_variants`: the key has stored responses, but none that this request selects. Pure.
+// `other_variants`: the key has stored responses, but none that this request selects. `part_holds`:
+// a stored 206 holds what is asked for (3.3, EvaluateStoredPart). Pure.
 Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool other_variants,
-                Time now, const Overrides& overrides);
+                Time now, const Overrides& overrides, bool part_holds = true);
 
 // May the stored response stand in for an answer the origin could not give? `reached` is false if
 // no response came at all; `status` is the origin's when it came (RFC 5861 4, 9111 4.2.4).

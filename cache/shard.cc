@@ -89,6 +89,10 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
       replaced = id;
     }
   }
+  if (replaced != Entry::kNone && response->facts().partial &&
+      !slab_[replaced].response->facts().partial) {
+    return false;
+  }
   uint32_t uses = 0;
   if (replaced != Entry::kNone) {
     uses = slab_[replaced].frequency;

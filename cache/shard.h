@@ -43,7 +43,8 @@ class Shard {
   const VarySpec* KnownVary(const CacheKey& key) const;
 
   // Adds a response, replacing the one with the same selecting fields; of more than `vary_limit`
-  // variants the least recently used goes. False if the table is full.
+  // variants the least recently used goes. False if the table is full, or for a part of a response
+  // that is there as a whole.
   bool Insert(const CacheKey& key, StoredPtr response, size_t charge, uint32_t expires,
               size_t vary_limit, Victims& victims);
   size_t RemoveKey(const CacheKey& key, Victims& victims);

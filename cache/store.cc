@@ -35,7 +35,7 @@ static bool IsFetched(const Shard& shard, const CacheKey& key, const RequestHead
 // A fill that is not in the table yet, or null if the store cannot hold another one.
 static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, Shard& shard,
                                      const CacheKey& key, const RequestHead& request,
-                                     const Overrides& overrides) {
+                                     const Overrides& overrides, bool part = false) {
   if (impl->fills.fetch_add(1, std::memory_order_relaxed) >= impl->options.max_fills ||
       !impl->ReserveForFill(Fill::kOverhead, shard)) {
     impl->fills.fetch_sub(1, std::memory_order_relaxed);
@@ -48,8 +48,35 @@ static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, S
   }
   std::string values;
   if (!spec.empty()) values = VaryValues(spec, request, overrides);
+  const Fill::Sharing sharing = part                 ? Fill::Sharing::kUnseen
+                                : overrides.coalesce ? Fill::Sharing::kJoinable
+                                                     : Fill::Sharing::kAlone;
   return std::make_shared<Fill>(impl, key, std::move(spec), std::move(values), overrides.vary_limit,
-                                overrides.coalesce);
+                                sharing);
+}
+
+// With the shard's lock held: joins a fill of what is asked for.
+bool Store::Join(const Shard& shard, const CacheKey& key, const RequestHead& request,
+                 const Overrides& overrides, const Wake& wake, Begun& begun) {
+  const auto [begin, end] = shard.fills.equal_range(key.hash());
+  for (auto at = begin; at != end; ++at) {
+    auto slot = at->second->TryJoin(key, request, overrides, wake);
+    if (slot == nullptr) continue;
+    begun.role = Role::kFollower;
+    begun.reader.fill_ = at->second;
+    begun.reader.slot_ = std::move(slot);
+    return true;
+  }
+  return false;
+}
+
+Store::Begun Store::Follow(const CacheKey& key, const RequestHead& request,
+                           const Overrides& overrides, Wake wake) {
+  Begun begun;
+  Shard& shard = impl_->ShardOf(key.hash());
+  const std::lock_guard lock(shard.mutex);
+  Join(shard, key, request, overrides, wake, begun);
+  return begun;
 }
 
 Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
@@ -61,17 +88,7 @@ Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
   // Once to look, and once more with a fill of our own at hand: somebody may have come between.
   std::unique_lock lock(shard.mutex);
   for (;;) {
-    if (overrides.coalesce) {
-      const auto [begin, end] = shard.fills.equal_range(key.hash());
-      for (auto at = begin; at != end; ++at) {
-        auto slot = at->second->TryJoin(key, request, overrides, wake);
-        if (slot == nullptr) continue;
-        begun.role = Role::kFollower;
-        begun.reader.fill_ = at->second;
-        begun.reader.slot_ = std::move(slot);
-        return begun;
-      }
-    }
+    if (overrides.coalesce && Join(shard, key, request, overrides, wake, begun)) return begun;
     if (own) {
       own->listed = true;
       shard.fills.emplace(key.hash(), own);
@@ -101,6 +118,18 @@ FillPermit Store::TryLead(const CacheKey& key, const RequestHead& request,
   own->listed = true;
   shard.fills.emplace(key.hash(), own);
   permit.fill_ = std::move(own);
+  return permit;
+}
+
+FillPermit Store::LeadPart(const CacheKey& key, const RequestHead& request,
+                           const Overrides& overrides) {
+  FillPermit permit;
+  Shard& shard = impl_->ShardOf(key.hash());
+  permit.fill_ = NewFill(impl_, shard, key, request, overrides, /*part=*/true);
+  if (permit.fill_ == nullptr) return permit;
+  const std::lock_guard lock(shard.mutex);
+  permit.fill_->listed = true;
+  shard.fills.emplace(key.hash(), permit.fill_);
   return permit;
 }
 

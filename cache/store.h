@@ -14,6 +14,8 @@
 
 namespace satchel::cache {
 
+class Shard;
+
 // L1: the stored responses of this process, bounded in bytes. Thread-safe; every call holds one
 // shard's lock for pointer work only. No call does I/O or runs a caller's function under a lock.
 class Store {
@@ -71,8 +73,14 @@ class Store {
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
   Begun BeginFill(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
                   Time now, Wake wake);
+  // Reads along with a fetch that is under way; kAlone if there is none. Never leads.
+  Begun Follow(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+               Wake wake);
   // For a background refresh: a permit if nobody is fetching this variant, else an empty one.
   FillPermit TryLead(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+  // For one part of a response (RFC 9111 3.3): nobody follows, and nobody is kept from fetching the
+  // whole meanwhile. Empty if there is no room.
+  FillPermit LeadPart(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
 
   // Remembers that answers to this key are not shared, so that nobody queues on it.
   void RememberUncacheable(const CacheKey& key, Time now);
@@ -94,6 +102,8 @@ class Store {
   struct Impl;  // for Fill
 
  private:
+  static bool Join(const Shard& shard, const CacheKey& key, const RequestHead& request,
+                   const Overrides& overrides, const Wake& wake, Begun& begun);
   std::shared_ptr<Impl> impl_;
 };
 

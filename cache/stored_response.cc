@@ -206,6 +206,12 @@ void StoredResponse::RaisePurgeSequence(uint64_t sequence) const {
 
 uint64_t StoredResponse::key_hash() const { return CacheKey(std::string(key())).hash(); }
 
+bool StoredResponse::HoldsRangeOf(const RequestHead& request) const {
+  return facts_.partial &&
+         EvaluateStoredPart(request, Fields(), partial_range(), complete_length()).kind ==
+             RangeVerdict::Kind::kPartial;
+}
+
 std::string_view StoredResponse::reason() const { return StatusLineReason(header_block()); }
 
 HeaderMap StoredResponse::Fields() const {

@@ -74,6 +74,8 @@ class StoredResponse final : private Body {
   const ByteRange& partial_range() const { return extras_ ? extras_->partial_range : kNoRange; }
   uint64_t complete_length() const { return extras_ ? extras_->complete_length : 0; }
   std::string_view reason() const;
+  // Of a stored 206: does it hold the one range that is asked for (RFC 9111 3.3)? If-Range counts.
+  bool HoldsRangeOf(const RequestHead& request) const;
   // False for a head whose body is still to come.
   bool complete() const { return complete_; }
 

@@ -89,15 +89,17 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   stored_ = found.response;
   other_variants_ = found.other_variants;
   const cache::Time now = worker_.WallNow();
+  const bool part_holds = !stored_ || !stored_->facts().partial || stored_->HoldsRangeOf(head_);
   decision_ = cache::Decide(head_, stored_ ? &stored_->facts() : nullptr, other_variants_, now,
-                            rule_->cache);
+                            rule_->cache, part_holds);
+  if (!part_holds) part_ = std::exchange(stored_, nullptr);
   switch (decision_.action) {
     case Action::kServe:
     case Action::kServeStaleAndRefresh: {
       const bool fresh = stored_->facts().IsFreshAt(now);
-      Add(worker_.metrics().l1_hits);
+      if (!from_remote_) Add(worker_.metrics().l1_hits);
       outcome_ = fresh ? Outcome::kHit : Outcome::kStale;
-      tier_ = "l1";
+      tier_ = from_remote_ ? "l2" : "l1";
       cache_status_.hit = true;
       if (decision_.action == Action::kServeStaleAndRefresh) RefreshInBackground();
       SendStored(stored_);
@@ -114,21 +116,65 @@ void Exchange::ActOn(const cache::Store::Found& found) {
     case Action::kFetch:
       break;
   }
-  Add(worker_.metrics().l1_misses);
+  if (!asked_remote_) Add(worker_.metrics().l1_misses);
   cache_status_.forward = cache::ForwardFor(decision_.reason);
   // Only a GET for the whole response may lead others; ranges of a growing response are served to
   // followers, so a range joins where somebody fetches the whole.
-  if (head_.method != Method::kGet || !decision_.may_store ||
-      decision_.reason == Reason::kPreconditions) {
+  if (decision_.reason == Reason::kPreconditions) {
     GoToOrigin();
-    return;
+  } else if (head_.method == Method::kGet && decision_.may_store &&
+             (!head_.fields.Has(FieldId::kRange) || stored_)) {
+    BeginFill();
+  } else if (!stored_ && !asked_remote_ && worker_.remote() != nullptr &&
+             worker_.remote()->available()) {
+    AskRemote();
+  } else if (head_.method == Method::kGet && decision_.may_store) {
+    BeginFill();
+  } else {
+    GoToOrigin();
   }
-  BeginFill();
+}
+
+// What leads no fetch of the whole may still be answered by what the shared tier has of it: a range,
+// or a HEAD.
+void Exchange::AskRemote() {
+  asked_remote_ = true;
+  remote_pending_ = worker_.remote()->Lookup(
+      key_, head_, rule_->cache,
+      [this](cache::Result<cache::StoredPtr> found) { OnRemote(std::move(found)); });
+}
+
+void Exchange::OnRemote(cache::Result<cache::StoredPtr> found) {
+  const auto self = shared_from_this();
+  const auto finished = std::move(remote_pending_);
+  worker_.SyncRedisMetrics();
+  if (!client_) return;
+  cache::Store::Found selected{nullptr, other_variants_};
+  if (found && *found) {
+    selected = {std::move(*found), false};
+    from_remote_ = true;
+    if (auto permit = worker_.store().TryLead(key_, head_, rule_->cache)) {
+      permit.CompleteWith(selected.response, true);
+    }
+  }
+  ActOn(selected);
 }
 
 void Exchange::BeginFill() {
+  const auto wake = [weak = weak_from_this(), loop = &worker_.loop()] {
+    loop->Post([weak] {
+      if (const auto self = weak.lock()) self->OnFillProgress();
+    });
+  };
   const bool range = head_.fields.Has(FieldId::kRange);
   if (!rule_->cache.coalesce || !decision_.may_collapse || (range && !stored_)) {
+    if (rule_->cache.coalesce && decision_.may_follow) {
+      auto begun = worker_.store().Follow(key_, head_, rule_->cache, wake);
+      if (begun.role == cache::Store::Role::kFollower) {
+        Follow(std::move(begun.reader));
+        return;
+      }
+    }
     cache::FillPermit permit;
     if (!range || stored_) permit = worker_.store().TryLead(key_, head_, rule_->cache);
     if (permit) {
@@ -138,26 +184,13 @@ void Exchange::BeginFill() {
     }
     return;
   }
-  auto begun = worker_.store().BeginFill(
-      key_, head_, rule_->cache, worker_.WallNow(),
-      [weak = weak_from_this(), loop = &worker_.loop()] {
-        loop->Post([weak] {
-          if (const auto self = weak.lock()) self->OnFillProgress();
-        });
-      });
+  auto begun = worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake);
   switch (begun.role) {
     case cache::Store::Role::kLeader:
       Lead(std::move(begun.permit));
       return;
     case cache::Store::Role::kFollower:
-      Add(worker_.metrics().fills_followed);
-      followed_ = true;
-      reader_ = std::move(begun.reader);
-      state_ = State::kWaitingForFill;
-      if (rule_->cache.coalesce_wait.count() > 0) {
-        worker_.loop().SetTimer(wait_timer_, rule_->cache.coalesce_wait.count());
-      }
-      PumpReader();
+      Follow(std::move(begun.reader));
       return;
     case cache::Store::Role::kAlone:
       if (decision_.reason == Reason::kNoStoredResponse) {
@@ -166,6 +199,17 @@ void Exchange::BeginFill() {
       GoToOrigin();
       return;
   }
+}
+
+void Exchange::Follow(cache::FillReader reader) {
+  Add(worker_.metrics().fills_followed);
+  followed_ = true;
+  reader_ = std::move(reader);
+  state_ = State::kWaitingForFill;
+  if (rule_->cache.coalesce_wait.count() > 0) {
+    worker_.loop().SetTimer(wait_timer_, rule_->cache.coalesce_wait.count());
+  }
+  PumpReader();
 }
 
 std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool background) {
@@ -182,7 +226,8 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   }
   job.key = key_;
   job.client = info_;
-  if (stored_ && !stored_->facts().partial) job.stored = stored_;
+  job.stored = stored_;
+  if (part_ && !head_.fields.Has(FieldId::kRange)) job.prefix = part_;
   job.permit = std::move(permit);
   if (background) {
     // The refresh is nobody's own request: its range and conditions are the stored response's.

@@ -89,7 +89,10 @@ class Exchange final : public FetchHandler,
   // Lookup and roles (exchange.cc).
   void LookUp();
   void ActOn(const cache::Store::Found& found);
+  void AskRemote();
+  void OnRemote(cache::Result<cache::StoredPtr> found);
   void BeginFill();
+  void Follow(cache::FillReader reader);
   void Lead(cache::FillPermit permit);
   void OnFillWaitOver();
   std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background);
@@ -98,6 +101,7 @@ class Exchange final : public FetchHandler,
   // Sending stored and growing responses (exchange_send.cc).
   void SendStored(cache::StoredPtr response);
   void PumpStored();
+  bool BeginPart();
   void PumpReader();
   bool BeginStreaming(const cache::FillView& view);
   void SendFromReader(const cache::FillView& view);
@@ -117,7 +121,9 @@ class Exchange final : public FetchHandler,
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
   void OnInvalidated();
   void FeedTee(std::string_view data);
+  void FinishTee();
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
+  bool BeginPartTee(const cache::ResponseHead& head, cache::StoredResponse::Parts& parts);
   void UpdateFromHead(const cache::ResponseHead& head);
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
@@ -158,6 +164,9 @@ class Exchange final : public FetchHandler,
   cache::CacheKey key_;
   bool has_key_ = false;
   cache::StoredPtr stored_;  // selected by the lookup, perhaps stale
+  cache::StoredPtr part_;    // a stored 206 that does not hold what is asked for
+  bool asked_remote_ = false;
+  bool from_remote_ = false;
   bool other_variants_ = false;
   cache::Decision decision_;
   cache::FillReader reader_;
@@ -176,12 +185,15 @@ class Exchange final : public FetchHandler,
   cache::ResponseHead passed_head_;
   http1::Framing passed_framing_;
   cache::FillPermit tee_;  // an answer of our own that is stored on its way
+  std::optional<uint64_t> tee_left_;  // bytes of it still to come, if known
   std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
   size_t invalidations_pending_ = 0;
   std::unique_ptr<Tunnel> tunnel_;
 
   // Answer.
   cache::StoredPtr sending_;
+  std::unique_ptr<Multipart> multipart_;  // of several ranges
+  size_t next_part_ = 0;
   uint64_t body_at_ = 0;
   std::optional<uint64_t> body_end_;
   uint64_t to_consume_ = 0;  // from the reader, once what was sent has drained

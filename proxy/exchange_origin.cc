@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <utility>
 
 #include "cache/invalidation.h"
+#include "cache/range.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
 #include "proxy/exchange.h"
@@ -168,14 +170,11 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
   const cache::StoreVerdict verdict =
       cache::MayStore(head_, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
                       worker_.Random(), rule_->cache);
-  if (!verdict.store || verdict.facts.partial) return;
+  if (!verdict.store) return;
   cache::RequestHead as_get = head_;
   as_get.method = Method::kGet;
   as_get.method_text = "GET";
   key_.Build(as_get, rule_->key);
-  if (verdict.shareable) worker_.store().ForgetUncacheable(key_);
-  tee_ = worker_.store().TryLead(key_, as_get, rule_->cache);
-  if (!tee_) return;
   cache::StoredResponse::Parts parts;
   parts.key = key_.text();
   parts.vary = cache::ParseVary(head.fields);
@@ -186,8 +185,29 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
   std::optional<uint64_t> length;
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
+  if (verdict.facts.partial) {
+    if (!BeginPartTee(head, parts)) return;
+    length = parts.partial_range.size();
+  } else {
+    if (verdict.shareable) worker_.store().ForgetUncacheable(key_);
+    tee_ = worker_.store().TryLead(key_, as_get, rule_->cache);
+  }
+  if (!tee_) return;
+  tee_left_ = length;
   tee_.Publish(cache::StoredResponse::Make(std::move(parts)), length);
   cache_status_.stored = true;
+}
+
+// One part of a response, for the ranges that it holds (9111 3.3).
+bool Exchange::BeginPartTee(const cache::ResponseHead& head, cache::StoredResponse::Parts& parts) {
+  if (!rule_->cache.keep_parts) return false;
+  const auto field = head.fields.First(FieldId::kContentRange);
+  const auto content = field ? cache::ParseContentRange(*field) : std::nullopt;
+  if (!content || !content->complete_length) return false;
+  parts.partial_range = content->range;
+  parts.complete_length = *content->complete_length;
+  tee_ = worker_.store().LeadPart(key_, head_, rule_->cache);
+  return true;
 }
 
 void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
@@ -317,7 +337,12 @@ void Exchange::FeedTee(std::string_view data) {
   constexpr uint64_t kBacklogLow = 256 * 1024;
   if (!tee_) return;
   tee_.Append(data);
-  if (!tee_.is_pass()) return;
+  if (tee_left_) *tee_left_ -= std::min<uint64_t>(*tee_left_, data.size());
+  if (!tee_.is_pass()) {
+    // Whole: it is stored before its last bytes leave, for who has them may ask again at once.
+    if (tee_left_ == 0) FinishTee();
+    return;
+  }
   cache_status_.stored = false;
   if (!tee_.has_readers()) {
     Add(worker_.metrics().bounds, Bound::kMaxObject);
@@ -340,13 +365,18 @@ void Exchange::FeedTee(std::string_view data) {
   });
 }
 
+void Exchange::FinishTee() {
+  const cache::StoredPtr stored = tee_.Finish();
+  tee_ = {};
+  // A part goes to the shared tier only where that has nothing, not even the whole, under the key.
+  const bool share = stored && (!stored->facts().partial || (asked_remote_ && !from_remote_));
+  if (share && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache);
+}
+
 void Exchange::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   lingering_.reset();
-  if (tee_) {
-    const cache::StoredPtr stored = tee_.Finish();
-    if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache);
-  }
+  if (tee_) FinishTee();
   if (!client_) return;
   FlushHead();
   if (chunked_ && pass_body_ && client_) {

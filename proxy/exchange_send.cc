@@ -34,6 +34,7 @@ ReplyContext Exchange::Context() const {
   context.client_minor_version = head_.minor_version;
   context.rule = rule_;
   context.extra_fields = limit_fields_;
+  context.random = worker_.Random();
   if (task_ && !followed_) {
     context.inner_status = task_->inner_status();
     context.own_fields = task_->own_fields();
@@ -51,10 +52,12 @@ void Exchange::SendStored(cache::StoredPtr response) {
   cache_status_.tier = tier_;
   cache_status_.reason = decision_.reason;
   age_s_ = facts.AgeAt(now).count() / 1000;
-  const Reply reply = BuildStoredReply(head_, *sending_, sending_->body().size(), Context());
+  Reply reply = BuildStoredReply(head_, *sending_, sending_->body().size(), Context());
   status_ = reply.status;
+  multipart_ = std::move(reply.multipart);
   body_at_ = reply.body_first;
-  body_end_ = reply.body_first + reply.body_length.value_or(sending_->body().size());
+  body_end_ = multipart_ ? body_at_
+                         : reply.body_first + reply.body_length.value_or(sending_->body().size());
   head_sent_ = true;
   std::array<iovec, kPieces> pieces;
   pieces[0] = net::Slice(reply.head);
@@ -75,7 +78,12 @@ void Exchange::SendStored(cache::StoredPtr response) {
 }
 
 void Exchange::PumpStored() {
-  while (client_ && client_->unsent() == 0 && body_at_ < *body_end_) {
+  const auto parts_left = [this] { return multipart_ && next_part_ <= multipart_->parts(); };
+  while (client_ && client_->unsent() == 0 && (body_at_ < *body_end_ || parts_left())) {
+    if (body_at_ == *body_end_) {
+      if (!BeginPart()) return;
+      continue;
+    }
     std::array<iovec, kPieces> pieces;
     const uint64_t size = std::min(*body_end_ - body_at_, kPumpBytes);
     const size_t used = sending_->body().Gather(body_at_, size, pieces);
@@ -86,7 +94,20 @@ void Exchange::PumpStored() {
     for (size_t i = 0; i < used; ++i) body_at_ += pieces[i].iov_len;
     if (!client_->Send({pieces.data(), used}, sending_)) return;
   }
-  if (client_ && body_at_ == *body_end_) Finish();
+  if (client_ && body_at_ == *body_end_ && !parts_left()) Finish();
+}
+
+// The range before is sent: the lines before the next one go, or those that end the body. False: the
+// client is gone.
+bool Exchange::BeginPart() {
+  const iovec lead = net::Slice(multipart_->lead(next_part_));
+  if (next_part_ < multipart_->parts()) {
+    const cache::ByteRange& range = multipart_->range(next_part_);
+    body_at_ = range.first;
+    body_end_ = range.last + 1;
+  }
+  ++next_part_;
+  return client_->Send({&lead, 1}, shared_from_this());
 }
 
 void Exchange::PumpReader() {
@@ -151,9 +172,11 @@ void Exchange::PumpReader() {
 bool Exchange::BeginStreaming(const FillView& view) {
   wait_timer_.Cancel();
   const cache::StoredPtr& response = view.complete ? view.complete : view.head;
-  // A follower joined before the origin named what it selects by: is this its variant (4.1)?
+  // A follower joined before the origin named what it selects by: is this its variant (4.1)? And a
+  // stored part that was validated is for those alone whose range it holds.
   const bool other_variant =
       followed_ && (response->vary().star ||
+                    (response->facts().partial && !response->HoldsRangeOf(head_)) ||
                     (!response->vary().empty() &&
                      cache::VaryValues(response->vary(), head_, rule_->cache) !=
                          response->vary_values()));

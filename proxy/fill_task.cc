@@ -1,7 +1,9 @@
 #include "proxy/fill_task.h"
 
+#include <array>
 #include <utility>
 
+#include "cache/range.h"
 #include "cache/reuse.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
@@ -101,6 +103,11 @@ void FillTask::StartFetch() {
     validating = *head;
     conditional_ = cache::MakeConditional(validating, job_.stored->Fields());
     head = &validating;
+  } else if (job_.prefix) {
+    validating = *head;
+    completing_ = cache::MakeCompletion(validating, job_.prefix->Fields(),
+                                        job_.prefix->partial_range());
+    if (completing_) head = &validating;
   }
   FetchRequest request;
   request.method = head->method_text;
@@ -168,6 +175,57 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   }
 }
 
+// Nothing that is stored is of use: asks again, without conditions and for all of it.
+void FillTask::FetchWhole() {
+  conditional_ = completing_ = false;
+  job_.stored = nullptr;
+  job_.prefix = nullptr;
+  fetch_->Cancel();
+  StartFetch();
+}
+
+// The rest of a stored prefix, under its strong validator: the two are one response (9111 3.4).
+bool FillTask::CompleteFromPrefix(const cache::ResponseHead& head) {
+  const cache::StoredResponse& prefix = *job_.prefix;
+  const cache::HeaderMap stored = prefix.Fields();
+  if (!cache::CompletesPrefix(stored, prefix.partial_range(), prefix.complete_length(), head)) {
+    return false;
+  }
+  const cache::ResponseHead whole = cache::CompletedHead(stored, prefix.complete_length(), head);
+  const cache::StoreVerdict verdict =
+      cache::MayStore(*job_.head, whole, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()),
+                      worker_.WallNow(), worker_.Random(), job_.rule->cache);
+  if (!verdict.store) return false;
+  verdict_reason_ = verdict.reason;
+  Publish(whole, verdict, prefix.complete_length());
+  std::array<iovec, 16> pieces;
+  for (uint64_t at = 0; at < prefix.body().size();) {
+    const size_t count = prefix.body().Gather(at, prefix.body().size() - at, pieces);
+    for (size_t i = 0; i < count; ++i) {
+      job_.permit.Append({static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len});
+      at += pieces[i].iov_len;
+    }
+  }
+  CheckBacklog();
+  return true;
+}
+
+void FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
+                       std::optional<uint64_t> length) {
+  cache::StoredResponse::Parts parts;
+  parts.key = job_.key.text();
+  parts.vary = cache::ParseVary(head.fields);
+  parts.vary_values = cache::VaryValues(parts.vary, *job_.head, job_.rule->cache);
+  parts.facts = verdict.facts;
+  parts.reason = head.reason;
+  parts.fields = cache::StoredFields(head, worker_.WallNow(), job_.rule->cache);
+  KeepOwnFields(head.fields, parts.fields);
+  stored_answer_ = true;
+  published_ = true;
+  job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length);
+  TellLeaderSoon();
+}
+
 void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
   const auto self = shared_from_this();
   upstream_status_ = head.status;
@@ -180,10 +238,11 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
       return;
     }
     // It speaks of something we do not have: ask again, without conditions.
-    conditional_ = false;
-    job_.stored = nullptr;
-    fetch_->Cancel();
-    StartFetch();
+    FetchWhole();
+    return;
+  }
+  if (completing_ && (head.status == 206 || head.status == 412 || head.status == 416)) {
+    if (!CompleteFromPrefix(head)) FetchWhole();
     return;
   }
   const bool server_error = head.status >= 500;
@@ -195,7 +254,8 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
       cache::MayStore(*job_.head, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
                       worker_.Random(), job_.rule->cache);
   verdict_reason_ = verdict.reason;
-  if (!verdict.store || (server_error && job_.stored)) {
+  // A part that nobody asked for here is its request's alone.
+  if (!verdict.store || verdict.facts.partial || (server_error && job_.stored)) {
     // A full answer to a validation replaces the old response even if it can't be kept itself.
     if (job_.stored && !server_error) worker_.store().Invalidate(job_.key);
     if (!server_error && head.status != 304) {
@@ -210,21 +270,10 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
     Done();
     return;
   }
-  cache::StoredResponse::Parts parts;
-  parts.key = job_.key.text();
-  parts.vary = cache::ParseVary(head.fields);
-  parts.vary_values = cache::VaryValues(parts.vary, *job_.head, job_.rule->cache);
-  parts.facts = verdict.facts;
-  parts.reason = head.reason;
-  parts.fields = cache::StoredFields(head, now, job_.rule->cache);
-  KeepOwnFields(head.fields, parts.fields);
   std::optional<uint64_t> length;
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
-  stored_answer_ = true;
-  published_ = true;
-  job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length);
-  TellLeaderSoon();
+  Publish(head, verdict, length);
 }
 
 void FillTask::OnData(std::string_view data) {

@@ -8,6 +8,7 @@
 #include "cache/fill.h"
 #include "cache/http/message.h"
 #include "cache/remote_store.h"
+#include "cache/storability.h"
 #include "proxy/fetch.h"
 #include "proxy/net/pooled.h"
 #include "proxy/request_filter.h"
@@ -34,6 +35,7 @@ class FillTask final : public FetchHandler,
     cache::CacheKey key;
     ClientInfo client;
     cache::StoredPtr stored;    // to validate or to fall back on; may be null
+    cache::StoredPtr prefix;    // a stored 206 that may be completed; may be null
     cache::FillPermit permit;
     std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
   };
@@ -64,6 +66,10 @@ class FillTask final : public FetchHandler,
   void StartFetch();
   void KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored);
   void OnNotModified(const cache::ResponseHead& head);
+  bool CompleteFromPrefix(const cache::ResponseHead& head);
+  void FetchWhole();
+  void Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
+               std::optional<uint64_t> length);
   bool FallBackOnStale(bool reached, uint16_t status);
   void Complete(cache::StoredPtr response, bool insert,
                 cache::Reason why = cache::Reason::kNone);
@@ -87,6 +93,7 @@ class FillTask final : public FetchHandler,
   int64_t remote_started_ns_ = 0;
   std::shared_ptr<Fetch> fetch_;
   bool conditional_ = false;
+  bool completing_ = false;  // what lies behind the prefix was asked for
   bool published_ = false;
   bool paused_ = false;
   bool telling_ = false;

@@ -75,6 +75,66 @@ void FinishHead(Reply& reply, bool unknown_length, const ReplyContext& context) 
   reply.head.append("\r\n");
 }
 
+// Ends a head that speaks of a part of the body, or of none of it.
+void FinishPart(std::string_view content_range, uint64_t content_length, HeaderMap& fields,
+                const cache::ResponseFacts& facts, const ReplyContext& context, Reply& reply) {
+  http1::AppendStatusLine(reply.head, reply.status, cache::ReasonPhrase(reply.status));
+  http1::AppendFields(reply.head, fields);
+  if (!content_range.empty()) http1::AppendField(reply.head, "Content-Range", content_range);
+  http1::AppendField(reply.head, "Content-Length", content_length);
+  AppendAge(reply.head, facts, context.now);
+  FinishHead(reply, false, context);
+}
+
+// From a stored part, which holds the range asked for.
+void AnswerFromPart(const RequestHead& request, const StoredResponse& stored, HeaderMap& fields,
+                    const ReplyContext& context, Reply& reply) {
+  const cache::ByteRange& have = stored.partial_range();
+  const uint64_t length = stored.complete_length();
+  const cache::RangeVerdict verdict =
+      cache::EvaluateStoredPart(request, stored.Fields(), have, length);
+  const cache::ByteRange range =
+      verdict.kind == cache::RangeVerdict::Kind::kPartial ? verdict.ranges.front() : have;
+  reply.status = 206;
+  reply.body_first = range.first - have.first;
+  reply.body_length = range.size();
+  fields.Remove(FieldId::kContentRange);
+  FinishPart(cache::FormatContentRange(range, length), range.size(), fields, stored.facts(),
+             context, reply);
+}
+
+// 206 or 416. False: the whole is the answer.
+bool AnswerRange(const RequestHead& request, const StoredResponse& stored, uint64_t length,
+                 HeaderMap& fields, const ReplyContext& context, Reply& reply) {
+  const cache::RangeVerdict verdict = cache::EvaluateRange(request, stored.Fields(), length);
+  if (verdict.kind == cache::RangeVerdict::Kind::kWhole) return false;
+  if (verdict.kind == cache::RangeVerdict::Kind::kUnsatisfiable) {
+    reply.status = 416;
+    reply.body_length = 0;
+    FinishPart("bytes */" + std::to_string(length), 0, fields, stored.facts(), context, reply);
+    return true;
+  }
+  if (verdict.ranges.size() == 1) {
+    const cache::ByteRange& range = verdict.ranges.front();
+    reply.status = 206;
+    reply.body_first = range.first;
+    reply.body_length = range.size();
+    FinishPart(cache::FormatContentRange(range, length), range.size(), fields, stored.facts(),
+               context, reply);
+    return true;
+  }
+  if (!stored.complete()) return false;
+  reply.multipart = Multipart::Make(verdict.ranges, length,
+                                    fields.First(FieldId::kContentType).value_or(""),
+                                    context.random);
+  if (!reply.multipart) return false;
+  reply.status = 206;
+  // The type stands in each part (RFC 9110 15.3.7.2).
+  fields.Set(FieldId::kContentType, reply.multipart->content_type());
+  FinishPart({}, reply.multipart->content_length(), fields, stored.facts(), context, reply);
+  return true;
+}
+
 }  // namespace
 
 void AppendHitTail(std::string& out, const cache::ResponseFacts& facts,
@@ -122,32 +182,13 @@ Reply BuildStoredReply(const RequestHead& request, const StoredResponse& stored,
     return reply;
   }
   ApplyEdits(fields, context.rule, true);
-  if (length && facts.status == 200 && request.method == Method::kGet) {
-    const cache::RangeVerdict verdict = cache::EvaluateRange(request, stored.Fields(), *length);
-    if (verdict.kind == cache::RangeVerdict::Kind::kUnsatisfiable) {
-      reply.status = 416;
-      reply.body_length = 0;
-      http1::AppendStatusLine(reply.head, 416, cache::ReasonPhrase(416));
-      http1::AppendFields(reply.head, fields);
-      http1::AppendField(reply.head, "Content-Range", "bytes */" + std::to_string(*length));
-      http1::AppendField(reply.head, "Content-Length", uint64_t{0});
-      AppendAge(reply.head, facts, context.now);
-      FinishHead(reply, false, context);
-      return reply;
-    }
-    if (verdict.kind == cache::RangeVerdict::Kind::kPartial && verdict.ranges.size() == 1) {
-      const cache::ByteRange& range = verdict.ranges.front();
-      reply.status = 206;
-      reply.body_first = range.first;
-      reply.body_length = range.size();
-      http1::AppendStatusLine(reply.head, 206, cache::ReasonPhrase(206));
-      http1::AppendFields(reply.head, fields);
-      http1::AppendField(reply.head, "Content-Range", cache::FormatContentRange(range, *length));
-      http1::AppendField(reply.head, "Content-Length", range.size());
-      AppendAge(reply.head, facts, context.now);
-      FinishHead(reply, false, context);
-      return reply;
-    }
+  if (facts.partial) {
+    AnswerFromPart(request, stored, fields, context, reply);
+    return reply;
+  }
+  if (length && facts.status == 200 && request.method == Method::kGet &&
+      AnswerRange(request, stored, *length, fields, context, reply)) {
+    return reply;
   }
   http1::AppendStatusLine(reply.head, facts.status, stored.reason());
   http1::AppendFields(reply.head, fields);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include "cache/cache_status.h"
 #include "cache/http/message.h"
 #include "cache/stored_response.h"
+#include "proxy/multipart.h"
 #include "rules/rule.h"
 
 namespace satchel::proxy {
@@ -23,6 +25,7 @@ struct ReplyContext {
   std::string_view inner_status;       // Cache-Status members of inner caches, theirs first
   std::string_view own_fields;         // lines that came for this request alone
   std::string_view extra_fields;       // whole lines with CRLF, for example of rate limits
+  double random = 0;                   // [0, 1), for the boundary of a multipart body
 };
 
 // A head in wire form, its final empty line included, and which part of the body goes with it.
@@ -32,10 +35,13 @@ struct Reply {
   bool chunked = false;
   uint64_t body_first = 0;
   std::optional<uint64_t> body_length;  // absent: all there will be
+  std::unique_ptr<Multipart> multipart;  // the body has several ranges; the two above do not count
 };
 
 // Answers a request from a stored or growing response: 304, 206, 416 or the response itself
-// (RFC 9110 13.2.2, 14.2; RFC 9111 4.3.2). `length` is that of the whole body, if known.
+// (RFC 9110 13.2.2, 14.2; RFC 9111 4.3.2). `length` is that of the whole body, if known; only where
+// the body is complete are several ranges answered as such. A stored part (206) answers the range
+// that it holds; the caller has made sure of that.
 Reply BuildStoredReply(const cache::RequestHead& request, const cache::StoredResponse& stored,
                        std::optional<uint64_t> length, const ReplyContext& context);
 

@@ -127,6 +127,8 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
   if (const auto normalize = map.Take("normalize")) ParseNormalize(*normalize, &cache);
   map.Word("shared", &cache.principal_in_key, {{"public_only", false}, {"per_key", true}});
   map.Word("set_cookie", &cache.store_set_cookie, {{"store", true}, {"refuse", false}});
+  map.Word("range", &cache.keep_parts, {{"complete", true}, {"pass", false}});
+  CheckTokens(map, "targeted_fields", &cache.targeted_fields, "a field name");
   map.Word("request_directives", &cache.obey_request_directives,
            {{"obey", true}, {"ignore", false}});
   if (const auto control = map.Take("client_cache_control")) {

@@ -216,6 +216,8 @@ void WriteCache(const Rule& rule, Writer& out) {
   out.Key(3, "normalize", Map(normalize));
   out.Key(3, "shared", cache.principal_in_key ? "per_key" : "public_only");
   out.Key(3, "set_cookie", cache.store_set_cookie ? "store" : "refuse");
+  out.Key(3, "range", cache.keep_parts ? "complete" : "pass");
+  out.Key(3, "targeted_fields", List(cache.targeted_fields));
   out.Key(3, "request_directives", cache.obey_request_directives ? "obey" : "ignore");
   if (rule.client_cache_control) {
     out.Key(3, "client_cache_control", Quote(*rule.client_cache_control));

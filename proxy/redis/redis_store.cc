@@ -195,7 +195,7 @@ std::unique_ptr<cache::RemoteStore::Pending> RedisStore::Lookup(const CacheKey& 
 void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   const cache::ResponseFacts& facts = response->facts();
   const Millis lifetime = RemoteLifetime(facts, Now());
-  if (!available() || facts.partial || response->vary().star || lifetime <= Millis(0) ||
+  if (!available() || response->vary().star || lifetime <= Millis(0) ||
       response->body().size() > options_.max_object) {
     counters_->puts_dropped.Add();
     return;
@@ -215,6 +215,8 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   const size_t size = record->size();
   Command set{"SET", varies ? plain_key + ":" + digest : plain_key};
   set.Payload(std::move(*record)).Arg("PX").Arg(lifetime.count());
+  // One part of a response never takes the place of the whole.
+  if (facts.partial) set.Arg("NX");
   const bool sent = client_.Send(
       plain_key, std::move(set), options_.put_deadline_ms,
       [counters = counters_](const cache::Result<Reply>& reply) {

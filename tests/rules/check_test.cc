@@ -172,6 +172,8 @@ TEST(EffectiveYamlTest, PrintsEveryDefault) {
             "      normalize: {}\n"
             "      shared: public_only\n"
             "      set_cookie: store\n"
+            "      range: complete\n"
+            "      targeted_fields: [\"Satchel-Cache-Control\", \"CDN-Cache-Control\"]\n"
             "      request_directives: obey\n"
             "    request_headers: {set: {}, remove: []}\n"
             "    response_headers: {set: {}, remove: []}\n"

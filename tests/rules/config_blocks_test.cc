@@ -273,6 +273,8 @@ TEST(RuleTest, TheCacheBlockIsRead) {
       "      normalize: {Accept-Language: [en, de]}\n"
       "      shared: per_key\n"
       "      set_cookie: refuse\n"
+      "      range: pass\n"
+      "      targeted_fields: [My-Cache-Control]\n"
       "      request_directives: ignore\n"
       "      client_cache_control: \"public, max-age=30\"\n"));
   const Rule& rule = config.rules[0];
@@ -304,6 +306,8 @@ TEST(RuleTest, TheCacheBlockIsRead) {
   EXPECT_EQ(rule.cache.normalize[0].first, "Accept-Language");
   EXPECT_TRUE(rule.cache.principal_in_key);
   EXPECT_FALSE(rule.cache.store_set_cookie);
+  EXPECT_FALSE(rule.cache.keep_parts);
+  EXPECT_EQ(rule.cache.targeted_fields, std::vector<std::string>{"My-Cache-Control"});
   EXPECT_FALSE(rule.cache.obey_request_directives);
   EXPECT_EQ(rule.client_cache_control, "public, max-age=30");
 }

@@ -1,0 +1,341 @@
+// Parts of responses: stored, served, completed, and asked for several at once (RFC 9110 14,
+// RFC 9111 3.3, 3.4).
+
+#include <regex>
+
+#include "tests/support/proxy_fixture.h"
+#include "tests/support/redis_process.h"
+
+namespace satchel::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr const char* kWhole = "0123456789abcdefghij";  // 20 bytes
+
+// An origin that answers one range, "a-b", "a-" or "-n", of kWhole under the given entity tag.
+void AnswerRanges(OriginExchange& exchange, const std::string& etag,
+                  const std::string& control = "max-age=60") {
+  const std::string whole = kWhole;
+  const Fields& fields = exchange.request().fields;
+  const std::string range = fields.Get("Range");
+  std::smatch match;
+  const bool wanted = std::regex_match(range, match, std::regex("bytes=(\\d+)-(\\d*)")) &&
+                      (!fields.Has("If-Range") || fields.Get("If-Range") == etag);
+  if (!wanted) {
+    exchange.Respond(
+        {.fields = {{"ETag", etag}, {"Cache-Control", control}, {"X-From", "whole"}}, .body = whole});
+    return;
+  }
+  const size_t first = std::stoul(match[1]);
+  const size_t last = match[2].length() == 0 ? whole.size() - 1 : std::stoul(match[2]);
+  exchange.Respond({.status = 206,
+                    .fields = {{"ETag", etag},
+                               {"Cache-Control", control},
+                               {"Content-Range", "bytes " + std::to_string(first) + "-" +
+                                                     std::to_string(last) + "/20"},
+                               {"X-From", "part"}},
+                    .body = whole.substr(first, last - first + 1)});
+}
+
+class PartialTest : public ProxyTest {
+ protected:
+  void ServeRanges(const std::string& etag = "\"v1\"") {
+    origin.On("/", [etag](OriginExchange& exchange) { AnswerRanges(exchange, etag); });
+  }
+  Response GetRange(const std::string& range, Fields more = {}) {
+    more.Add("Range", "bytes=" + range);
+    return Get("/", more);
+  }
+};
+
+TEST_F(PartialTest, F6_AStoredPartServesTheRangesItContains) {
+  ServeRanges();
+  Start();
+  EXPECT_EQ(GetRange("4-12").body, "456789abc");
+  const Response inside = GetRange("5-7");
+  EXPECT_EQ(inside.status, 206) << Describe(inside);
+  EXPECT_EQ(inside.body, "567");
+  EXPECT_EQ(inside.fields.All("Content-Range"), std::vector<std::string>{"bytes 5-7/20"});
+  EXPECT_EQ(inside.fields.All("Content-Length"), std::vector<std::string>{"3"});
+  EXPECT_TRUE(CacheStatus(inside).hit());
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
+TEST_F(PartialTest, F6_AStoredPartNeverAnswersAFullRequestNorAnotherRange) {
+  ServeRanges();
+  Start();
+  GetRange("4-12");
+  const Response other = GetRange("2-6");
+  EXPECT_EQ(other.body, "23456");
+  EXPECT_EQ(CacheStatus(other).fwd(), "partial") << Describe(other);
+  EXPECT_EQ(origin.RequestCount(), 2u);
+  const Response whole = Get("/");
+  EXPECT_EQ(whole.status, 200);
+  EXPECT_EQ(whole.body, kWhole);
+  EXPECT_FALSE(CacheStatus(whole).hit());
+}
+
+TEST_F(PartialTest, F6_APartWhoseLengthIsNotThatOfItsRangeIsNotStored) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Respond({.status = 206,
+                      .fields = {{"ETag", "\"v1\""},
+                                 {"Cache-Control", "max-age=60"},
+                                 {"Content-Range", "bytes 4-12/20"}},
+                      .body = "456789"});
+  });
+  Start();
+  GetRange("4-12");
+  EXPECT_FALSE(CacheStatus(GetRange("4-5")).hit());
+}
+
+TEST_F(PartialTest, F6_AStoredPartDoesNotTakeThePlaceOfTheWhole) {
+  ServeRanges();
+  Start();
+  EXPECT_EQ(Get("/").body, kWhole);
+  // The client insists, so the origin is asked for the part alone.
+  GetRange("4-12", {{"Cache-Control", "no-cache"}});
+  const Response again = Get("/");
+  EXPECT_TRUE(CacheStatus(again).hit()) << Describe(again);
+  EXPECT_EQ(again.body, kWhole);
+}
+
+TEST_F(PartialTest, F6_AStalePartIsValidatedAndServesAgain) {
+  origin.On("/", [](OriginExchange& exchange) {
+    if (exchange.request().fields.Get("If-None-Match") == "\"v1\"") {
+      exchange.Respond({.status = 304,
+                        .fields = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=60"}}});
+      return;
+    }
+    AnswerRanges(exchange, "\"v1\"", "max-age=0");
+  });
+  Start();
+  EXPECT_EQ(GetRange("4-12").body, "456789abc");
+  const Response again = GetRange("5-7");
+  EXPECT_EQ(again.status, 206) << Describe(again);
+  EXPECT_EQ(again.body, "567");
+  EXPECT_EQ(CacheStatus(again).Get("fwd-status"), "304");
+  EXPECT_FALSE(origin.Last("/").fields.Has("Range"));
+  EXPECT_TRUE(CacheStatus(GetRange("4-4")).hit());
+}
+
+TEST_F(PartialTest, F6_WithRangePassPartsAreNotStored) {
+  ServeRanges();
+  SatchelConfig config = Config();
+  config.cache = "range: pass";
+  Start(config);
+  GetRange("4-12");
+  EXPECT_FALSE(CacheStatus(GetRange("4-12")).hit());
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(PartialTest, J7_APrefixIsCompletedRatherThanFetchedAgain) {
+  ServeRanges();
+  Start();
+  EXPECT_EQ(GetRange("0-7").body, "01234567");
+  const Response whole = Get("/");
+  EXPECT_EQ(whole.status, 200) << Describe(whole);
+  EXPECT_EQ(whole.body, kWhole);
+  EXPECT_FALSE(whole.fields.Has("Content-Range"));
+  EXPECT_EQ(whole.fields.All("Content-Length"), std::vector<std::string>{"20"});
+  const OriginRequest asked = origin.Last("/");
+  EXPECT_EQ(asked.fields.Get("Range"), "bytes=8-");
+  EXPECT_EQ(asked.fields.Get("If-Range"), "\"v1\"");
+  const Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+  EXPECT_EQ(hit.body, kWhole);
+  EXPECT_EQ(hit.status, 200);
+  EXPECT_EQ(GetRange("15-").body, "fghij");
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(PartialTest, J7_APrefixOfWhatHasChangedIsNeverMixedWithTheNew) {
+  origin.Next("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Respond(Fresh("ABCDEFGHIJKLMNOPQRST", 60, {{"ETag", "\"v2\""}}));
+  });
+  Start();
+  EXPECT_EQ(GetRange("0-7").body, "01234567");
+  EXPECT_EQ(Get("/").body, "ABCDEFGHIJKLMNOPQRST");
+  EXPECT_TRUE(CacheStatus(Get("/")).hit());
+}
+
+TEST_F(PartialTest, J7_ARestUnderAnotherTagIsThrownAwayAndTheWholeFetched) {
+  origin.Next("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+  // Heeds no If-Range, as broken origins do.
+  origin.Next("/", {.status = 206,
+                    .fields = {{"ETag", "\"v2\""},
+                               {"Cache-Control", "max-age=60"},
+                               {"Content-Range", "bytes 8-19/20"}},
+                    .body = "XXXXXXXXXXXX"});
+  origin.On("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v2\""); });
+  Start();
+  GetRange("0-7");
+  const Response whole = Get("/");
+  EXPECT_EQ(whole.body, kWhole) << Describe(whole);
+  EXPECT_FALSE(origin.Last("/").fields.Has("Range"));
+  EXPECT_EQ(origin.RequestCount(), 3u);
+}
+
+TEST_F(PartialTest, J7_APrefixUnderAWeakTagIsNotCompleted) {
+  ServeRanges("W/\"v1\"");
+  Start();
+  GetRange("0-7");
+  EXPECT_EQ(Get("/").body, kWhole);
+  EXPECT_FALSE(origin.Last("/").fields.Has("Range"));
+}
+
+TEST_F(PartialTest, J7_ACrowdOnACompletionSharesIt) {
+  origin.Next("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("rest");
+    AnswerRanges(exchange, "\"v1\"");
+  });
+  Start();
+  GetRange("0-7");
+  std::vector<RawClient> crowd;
+  for (int i = 0; i < 50; ++i) {
+    crowd.push_back(satchel->Connect());
+    crowd.back().Send(Request("GET", "/"));
+  }
+  ASSERT_TRUE(origin.WaitUntilHeld("rest"));
+  origin.Release("rest");
+  for (RawClient& client : crowd) EXPECT_EQ(client.Read("GET").body, kWhole);
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(PartialTest, J6_SeveralRangesComeAsMultipartWithTheirOwnFields) {
+  const std::string body = Pattern(0, 100'000);
+  origin.On("/", Fresh(body, 60, {{"Content-Type", "text/x-test"}, {"ETag", "\"v1\""}}));
+  Start();
+  Get("/");
+  const Response response = GetRange("0-9,50000-69999,-5");
+  ASSERT_EQ(response.status, 206) << Describe(response);
+  const std::string type = response.Get("Content-Type");
+  ASSERT_TRUE(type.starts_with("multipart/byteranges; boundary=")) << type;
+  const std::string boundary = type.substr(type.find('=') + 1);
+  std::string expected;
+  for (const auto& [first, last] :
+       {std::pair<size_t, size_t>{0, 9}, {50000, 69999}, {99995, 99999}}) {
+    expected += "\r\n--" + boundary + "\r\nContent-Type: text/x-test\r\nContent-Range: bytes " +
+                std::to_string(first) + "-" + std::to_string(last) + "/100000\r\n\r\n" +
+                body.substr(first, last - first + 1);
+  }
+  expected += "\r\n--" + boundary + "--\r\n";
+  EXPECT_EQ(response.Get("Content-Length"), std::to_string(expected.size()));
+  EXPECT_TRUE(response.body == expected);
+  EXPECT_FALSE(response.fields.Has("Content-Range"));
+  EXPECT_EQ(response.fields.All("ETag"), std::vector<std::string>{"\"v1\""});
+  EXPECT_NE(GetRange("0-9,50000-69999").Get("Content-Type"), type);  // another boundary
+}
+
+TEST_F(PartialTest, J6_RangesThatTouchBecomeOneAndTooManyTheWhole) {
+  origin.On("/", Fresh(Pattern(0, 100'000), 60));
+  Start();
+  Get("/");
+  EXPECT_EQ(GetRange("0-9,10-19").Get("Content-Range"), "bytes 0-19/100000");
+  std::string many = "0-0";
+  for (int i = 1; i < 17; ++i) many += "," + std::to_string(i * 10) + "-" + std::to_string(i * 10);
+  EXPECT_EQ(GetRange(many).status, 200);
+}
+
+TEST_F(PartialTest, J6_PartsThatWouldBeLongerThanTheWholeAreAnsweredWithIt) {
+  origin.On("/", Fresh("0123456789"));
+  Start();
+  Get("/");
+  const Response response = GetRange("0-1,4-5");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "0123456789");
+}
+
+TEST_F(PartialTest, J6_ASlowReaderOfManyLargePartsGetsEveryByte) {
+  const std::string body = Pattern(0, 3'000'000);
+  origin.On("/", Fresh(body));
+  Start();
+  Get("/");
+  RawClient client = satchel->Connect();
+  client.Send(Request("GET", "/", {{"Range", "bytes=0-999999,1500000-2499999,2600000-"}}));
+  Response response = client.ReadHead();
+  // Only now does it read on: the proxy has long filled the socket and waits.
+  ASSERT_TRUE(client.ReadBody(&response));
+  EXPECT_EQ(response.body_size, std::stoul(response.Get("Content-Length")));
+  EXPECT_THAT(response.body, HasSubstr(body.substr(1'500'000, 64)));
+}
+
+TEST_F(PartialTest, ARangeReadsAlongWithAFetchOfTheWhole) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(
+        200, {{"Content-Length", "20"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"v1\""}});
+    exchange.Send("0123456789");
+    exchange.Hold("rest");
+    exchange.Send("abcdefghij");
+  });
+  Start();
+  RawClient whole = satchel->Connect();
+  whole.Send(Request("GET", "/"));
+  Response first = whole.ReadHead();
+  ASSERT_TRUE(whole.ReadBodyUntil(&first, 10));
+  const Response range = GetRange("2-4");
+  EXPECT_EQ(range.status, 206) << Describe(range);
+  EXPECT_EQ(range.body, "234");
+  EXPECT_TRUE(CacheStatus(range).Has("collapsed"));
+  const Response condition = Get("/", {{"If-None-Match", "\"v1\""}});
+  EXPECT_EQ(condition.status, 304) << Describe(condition);
+  EXPECT_EQ(origin.RequestCount(), 1u);
+  origin.Release("rest");
+  EXPECT_TRUE(whole.ReadBody(&first));
+}
+
+class PartialTierTest : public PartialTest {
+ protected:
+  SatchelConfig WithRedis() const {
+    SatchelConfig config = Config();
+    config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
+    return config;
+  }
+  static void WaitForConnections(const SatchelProcess& process) {
+    EXPECT_TRUE(
+        Eventually([&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+  }
+  bool WaitForRecords() {
+    return Eventually([&] { return !redis.Keys("satchel:*").empty(); });
+  }
+  RedisProcess redis;
+};
+
+TEST_F(PartialTierTest, ARangeAndAHeadAreAnsweredFromTheSharedTier) {
+  ServeRanges();
+  Start(WithRedis());
+  WaitForConnections(*satchel);
+  Get("/");
+  ASSERT_TRUE(WaitForRecords());
+  for (const char* method : {"GET", "HEAD"}) {
+    SatchelProcess other(WithRedis());
+    WaitForConnections(other);
+    const Response response = other.Send(method, "/", {{"Range", "bytes=2-4"}});
+    EXPECT_TRUE(CacheStatus(response).hit()) << Describe(response);
+    EXPECT_THAT(CacheStatus(response).Get("detail"), HasSubstr("l2"));
+    if (std::string(method) == "GET") EXPECT_EQ(response.body, "234");
+    // And it is in memory now.
+    EXPECT_THAT(CacheStatus(other.Get("/")).Get("detail"), HasSubstr("l1"));
+  }
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
+TEST_F(PartialTierTest, F6_APartIsSharedWhereNothingElseIs) {
+  ServeRanges();
+  Start(WithRedis());
+  WaitForConnections(*satchel);
+  GetRange("4-12");
+  ASSERT_TRUE(WaitForRecords());
+  SatchelProcess other(WithRedis());
+  WaitForConnections(other);
+  const Response part = other.Get("/", {{"Range", "bytes=5-7"}});
+  EXPECT_TRUE(CacheStatus(part).hit()) << Describe(part);
+  EXPECT_EQ(part.body, "567");
+  EXPECT_EQ(part.Get("Content-Range"), "bytes 5-7/20");
+  EXPECT_EQ(other.Get("/").body, kWhole);
+}
+
+}  // namespace
+}  // namespace satchel::testing
