@@ -86,9 +86,9 @@ bool FillPermit::has_readers() const { return fill_ && fill_->has_readers(); }
 
 bool FillPermit::is_pass() const { return fill_ && fill_->is_pass(); }
 
-StoredPtr FillPermit::Finish() {
+StoredPtr FillPermit::Finish(std::string trailers) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
-  return fill ? fill->Finish() : nullptr;
+  return fill ? fill->Finish(std::move(trailers)) : nullptr;
 }
 
 void FillPermit::CompleteWith(StoredPtr response, bool insert, Reason why) {

@@ -41,6 +41,9 @@ struct FillView {
   std::optional<uint64_t> length;  // of the body, if known in advance
   Reason reason = Reason::kNone;   // why released, or why completed with a stale response
   Error error;                     // why failed
+  // At kComplete: the lines of the trailer section, each with CRLF, for readers of this fill. They
+  // are not stored (RFC 9110 6.5).
+  std::string trailers;
 };
 
 class FillPermit;
@@ -117,7 +120,8 @@ class FillPermit {
   // The body is whole; it is stored. Returns the response, also if this tier had no room for it.
   // Null if it may not be kept: purged meanwhile, a pass, or not of the announced length (which
   // fails the fill).
-  StoredPtr Finish();
+  // `trailers`: lines for its readers alone.
+  StoredPtr Finish(std::string trailers = {});
   // From another tier, refreshed by a 304, or stale in place of an answer that did not come; `why`
   // tells the readers (FillView::reason).
   void CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);

@@ -112,7 +112,11 @@ void Fill::Conclude(FillState state) {
   Run(wakeups);
 }
 
-StoredPtr Fill::Finish() {
+StoredPtr Fill::Finish(std::string trailers) {
+  if (!trailers.empty()) {
+    const std::lock_guard lock(mutex_);
+    trailers_ = std::move(trailers);
+  }
   if (!head_ || (length_ && *length_ != committed_)) {
     Fail({ErrorSource::kUpstream, "the body does not have the announced length"});
     return nullptr;
@@ -241,6 +245,7 @@ FillView Fill::View(Slot& slot) const {
   view.length = length_;
   view.reason = reason_;
   if (view.state == FillState::kFailed) view.error = error_;
+  if (view.state == FillState::kComplete) view.trailers = trailers_;
   return view;
 }
 

@@ -74,7 +74,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   void NotifyBelow(uint64_t low, Wake resume);
   bool has_readers() const;
   bool is_pass() const;
-  StoredPtr Finish();
+  StoredPtr Finish(std::string trailers);
   void CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);
   void Fail(Error error);
@@ -139,6 +139,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   std::optional<uint64_t> length_;
   Reason reason_ = Reason::kNone;
   Error error_;
+  std::string trailers_;
   bool pass_ = false;
   int promotions_ = 0;
   uint64_t committed_ = 0;

@@ -39,6 +39,10 @@ HeaderMap StoredFields(const ResponseHead& response, Time response_time,
 bool HasHopByHop(const HeaderMap& fields);
 void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept = {});
 
+// Takes away what means nothing, or something dangerous, in a trailer section (RFC 9110 6.5.1):
+// framing, routing, authentication, what the cache decides by, and hop-by-hop fields.
+void RemoveForbiddenTrailers(HeaderMap& trailers);
+
 // A stored response brought up to date by a 304 (RFC 9111 3.2, 4.3.4) or by the 200 to a HEAD that
 // HeadConfirms (4.3.5). The clock restarts from the update's times, Date and Age. The caller has
 // checked that the update speaks of this response. If the verdict is not to store, the fields

@@ -56,6 +56,14 @@ constexpr FieldSet kNeverStored{FieldId::kProxyAuthenticate,  FieldId::kProxyAut
                                 FieldId::kXRateLimitLimit,    FieldId::kXRateLimitRemaining,
                                 FieldId::kXRateLimitReset};
 
+constexpr FieldSet kNotInTrailers{
+    FieldId::kContentLength, FieldId::kTransferEncoding, FieldId::kHost,
+    FieldId::kAuthorization, FieldId::kCookie,           FieldId::kSetCookie,
+    FieldId::kCacheControl,  FieldId::kContentEncoding,  FieldId::kContentType,
+    FieldId::kContentRange,  FieldId::kAge,              FieldId::kExpires,
+    FieldId::kDate,          FieldId::kLocation,         FieldId::kRetryAfter,
+    FieldId::kVary,          FieldId::kExpect,           FieldId::kRange};
+
 bool Contains(std::span<const std::string> names, std::string_view name) {
   return std::any_of(names.begin(), names.end(), [&](const std::string& candidate) {
     return EqualsIgnoreCase(candidate, name);
@@ -85,6 +93,12 @@ void RemoveHopByHop(HeaderMap& fields, std::span<const std::string> also_kept) {
   fields.RemoveIf([&](const HeaderMap::Field& field) {
     return field.id == FieldId::kOther ? Contains(others, field.name) : known.Contains(field.id);
   });
+}
+
+void RemoveForbiddenTrailers(HeaderMap& trailers) {
+  RemoveHopByHop(trailers);
+  trailers.RemoveIf(
+      [](const HeaderMap::Field& field) { return kNotInTrailers.Contains(field.id); });
 }
 
 HeaderMap StoredFields(const ResponseHead& response, Time response_time,

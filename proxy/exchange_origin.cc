@@ -21,36 +21,6 @@ constexpr size_t kMaxEarlyBody = 256 * 1024;
 // Unsent request body beyond which the client is not read.
 constexpr size_t kUploadHigh = 256 * 1024;
 
-// Fields that mean nothing, or something dangerous, in a trailer section (RFC 9110 6.5.1).
-void KeepTrailerFields(cache::HeaderMap& trailers) {
-  cache::RemoveHopByHop(trailers);
-  trailers.RemoveIf([](const cache::HeaderMap::Field& field) {
-    switch (field.id) {
-      case FieldId::kContentLength:
-      case FieldId::kTransferEncoding:
-      case FieldId::kHost:
-      case FieldId::kAuthorization:
-      case FieldId::kCookie:
-      case FieldId::kSetCookie:
-      case FieldId::kCacheControl:
-      case FieldId::kContentEncoding:
-      case FieldId::kContentType:
-      case FieldId::kContentRange:
-      case FieldId::kAge:
-      case FieldId::kExpires:
-      case FieldId::kDate:
-      case FieldId::kLocation:
-      case FieldId::kRetryAfter:
-      case FieldId::kVary:
-      case FieldId::kExpect:
-      case FieldId::kRange:
-        return true;
-      default:
-        return false;
-    }
-  });
-}
-
 }  // namespace
 
 void Exchange::GoToOrigin() {
@@ -131,7 +101,7 @@ void Exchange::OnRequestEnd(const cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   upload_ended_ = true;
   cache::HeaderMap kept = trailers;
-  KeepTrailerFields(kept);
+  cache::RemoveForbiddenTrailers(kept);
   if (fetch_) {
     fetch_->EndBody(kept);
   } else {
@@ -381,7 +351,7 @@ void Exchange::OnEnd(cache::HeaderMap& trailers) {
   FlushHead();
   if (chunked_ && pass_body_ && client_) {
     std::string last = first_chunk_ ? "0\r\n" : "\r\n0\r\n";
-    KeepTrailerFields(trailers);
+    cache::RemoveForbiddenTrailers(trailers);
     http1::AppendFields(last, trailers);
     last.append("\r\n");
     const iovec piece = net::Slice(last);

@@ -2,6 +2,7 @@
 #include <array>
 #include <utility>
 
+#include "cache/base/append.h"
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
 #include "proxy/worker.h"
@@ -281,7 +282,8 @@ void Exchange::SendFromReader(const FillView& view) {
                                   : view.state == FillState::kComplete && ready == 0;
     if (at_end) {
       if (chunked_) {
-        const std::string_view last = first_chunk_ ? "0\r\n\r\n" : "\r\n0\r\n\r\n";
+        std::string last;
+        cache::AppendAll(last, {first_chunk_ ? "0\r\n" : "\r\n0\r\n", view.trailers, "\r\n"});
         const iovec piece = net::Slice(last);
         if (!client_->Send({&piece, 1}, nullptr)) {
           reader_ = {};  // the client is gone: nothing is left to pump

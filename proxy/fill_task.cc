@@ -310,11 +310,16 @@ void FillTask::CheckBacklog() {
   });
 }
 
-void FillTask::OnEnd(cache::HeaderMap&) {
+void FillTask::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   if (published_ && job_.permit) {
     const bool pass = job_.permit.is_pass();
-    const cache::StoredPtr stored = job_.permit.Finish();
+    std::string lines;
+    if (!trailers.empty()) {
+      cache::RemoveForbiddenTrailers(trailers);
+      http1::AppendFields(lines, trailers);
+    }
+    const cache::StoredPtr stored = job_.permit.Finish(std::move(lines));
     stored_answer_ = stored != nullptr;
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
     if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);

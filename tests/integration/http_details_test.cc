@@ -103,6 +103,35 @@ TEST_F(HttpDetailsTest, SMaxageForbidsWhatNoDirectiveGrants) {
   EXPECT_TRUE(status == 502 || status == 504) << status;  // RFC 9111 5.2.2.10
 }
 
+TEST_F(HttpDetailsTest, J8_TrailersOfAStorableAnswerReachThoseWhoReadItAsItGrows) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(200, {{"Transfer-Encoding", "chunked"}, {"Cache-Control", "max-age=60"}});
+    exchange.SendChunk("hello");
+    exchange.Hold("end");
+    exchange.SendLastChunk({{"X-Sum", "5"}, {"Set-Cookie", "a=b"}, {"Content-Length", "9"}});
+  });
+  Start();
+  RawClient leader = satchel->Connect();
+  leader.Send(Request("GET", "/"));
+  Response first = leader.ReadHead();
+  RawClient follower = satchel->Connect();
+  follower.Send(Request("GET", "/"));
+  Response second = follower.ReadHead();
+  origin.Release("end");
+  ASSERT_TRUE(leader.ReadBody(&first));
+  ASSERT_TRUE(follower.ReadBody(&second));
+  for (const Response& response : {first, second}) {
+    EXPECT_EQ(response.body, "hello");
+    EXPECT_EQ(response.trailers.Get("X-Sum"), "5");
+    EXPECT_FALSE(response.trailers.Has("Set-Cookie"));
+    EXPECT_FALSE(response.trailers.Has("Content-Length"));
+    EXPECT_FALSE(response.fields.Has("X-Sum"));
+  }
+  const Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit());
+  EXPECT_FALSE(hit.fields.Has("X-Sum"));
+}
+
 TEST_F(HttpDetailsTest, TrailersNeverBecomeFieldsOfAHit) {
   Reply reply = Fresh("x");
   reply.framing = Reply::Framing::kChunked;
