@@ -3,7 +3,7 @@
 #
 #   deploy/install-packages.sh GROUP...
 #     --build     compiler, CMake, libraries
-#     --test      GoogleTest, redis-server, curl, openssl, python3, ccache
+#     --test      GoogleTest, redis-server, curl, wget, openssl, python3, ccache
 #     --lint      clang 19: clang-format, clang-tidy, libFuzzer
 #     --bench     Google Benchmark, wrk, and the proxies measured against
 #     --runtime   the shared libraries of the finished binary
@@ -17,7 +17,7 @@ build=(cmake ninja-build g++ pkg-config libevent-dev libssl-dev libc-ares-dev no
   libhiredis-dev libyaml-cpp-dev libre2-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libcli11-dev prometheus-cpp-dev libzstd-dev libxxhash-dev)
 tests=(cmake ninja-build g++ git ccache libgtest-dev libgmock-dev redis-server redis-tools openssl
-  curl ca-certificates python3 procps)
+  curl wget ca-certificates python3 procps)
 lint=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 bench=(libbenchmark-dev wrk nginx-light varnish haproxy procps python3)
 runtime=(libevent-core-2.1-7 libssl3 libc-ares2 libhiredis0.14 libyaml-cpp0.7 libre2-9
