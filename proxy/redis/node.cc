@@ -185,13 +185,18 @@ void Node::OnOutcome(bool fast, const CallState& call, const Reply* reply) {
     }
     return;
   }
-  Succeeded();
-  if (fast && call.started_ns != 0) {
-    const auto took = (net::EventLoop::ReadClockNs() - call.started_ns) / 1000;
-    const auto average = static_cast<int64_t>(counters_.latency_us.Get());
-    counters_.latency_us.Set(
-        static_cast<uint64_t>(average == 0 ? took : average + (took - average) / 16));
+  if (call.started_ns == 0) {
+    Succeeded();
+    return;
   }
+  const auto took_us = (net::EventLoop::ReadClockNs() - call.started_ns) / 1000;
+  // A store may take longer than a lookup may wait: that is no failure, but no proof either that
+  // the server is fit for lookups.
+  if (took_us <= options_.probe_deadline_ms * 1000) Succeeded();
+  if (!fast) return;
+  const auto average = static_cast<int64_t>(counters_.latency_us.Get());
+  counters_.latency_us.Set(
+      static_cast<uint64_t>(average == 0 ? took_us : average + (took_us - average) / 16));
 }
 
 bool Node::OnError(const std::shared_ptr<CallState>& call, const Reply& reply) {
