@@ -11,6 +11,7 @@
 
 #include "proxy/admin_client.h"
 #include "proxy/config_source.h"
+#include "proxy/doctor.h"
 #include "proxy/server.h"
 #include "rules/check.h"
 #include "rules/config_parser.h"
@@ -229,6 +230,21 @@ int RunCommandLine(int argc, const char* const* argv) {
   CLI::App* reload = app.add_subcommand("reload", "Let a running satchel read its files again");
   admin.AddTo(reload);
 
+  DoctorOptions doctor_options;
+  CLI::App* doctor = app.add_subcommand("doctor", "Examine the Redis of a rule file");
+  CLI::Option* doctor_file =
+      doctor->add_option("file", doctor_options.config_file, "The rule file");
+  doctor->add_option("-r,--redis", doctor_options.redis, "A URL, instead of a file")
+      ->excludes(doctor_file);
+  doctor->add_option("--prefix", doctor_options.prefix, "What its keys begin with [satchel]");
+  doctor->add_option("--admin", doctor_options.admin, "Ask a running satchel as well");
+  doctor->add_option("--token", doctor_options.admin_token, "Admin token")
+      ->envname("SATCHEL_ADMIN_TOKEN");
+  doctor->add_flag("--json", doctor_options.json, "The findings as JSON");
+  doctor->footer(
+      "Writes one short-lived key of its own. With rights to SCAN, TYPE, STRLEN and INFO it sees "
+      "more.\nExit code: 0 nothing to do, 1 warnings, 2 errors.");
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -236,6 +252,13 @@ int RunCommandLine(int argc, const char* const* argv) {
   }
   if (run->parsed()) return Run(std::move(run_options), log_level);
   if (check->parsed()) return RunCheck(check_options);
+  if (doctor->parsed()) {
+    if (doctor_options.config_file.empty() && doctor_options.redis.empty()) {
+      PutLine(stderr, "satchel doctor: needs a rule file, or --redis URL");
+      return kUsage;
+    }
+    return RunDoctor(doctor_options);
+  }
   if (healthcheck->parsed()) return RunHealthcheck(admin, ready);
   return reload->parsed() ? RunAsk(admin, "POST", "/reload") : RunAsk(admin, "GET", "/status");
 }

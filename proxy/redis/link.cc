@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 namespace satchel::redis {
@@ -11,6 +12,21 @@ int64_t WallClockUs() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
+std::optional<int64_t> ClockOffsetUs(int64_t sent_us, const Reply& reply) {
+  if (reply.items.size() != 2) return std::nullopt;
+  int64_t parts[2] = {};
+  for (size_t i = 0; i < 2; ++i) {
+    const std::string& text = reply.items[i].text;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts[i]);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  }
+  if (parts[0] < 0 || parts[0] > 100'000'000'000 || parts[1] < 0 || parts[1] > 999'999) {
+    return std::nullopt;
+  }
+  const int64_t middle = sent_us + (WallClockUs() - sent_us) / 2;
+  return parts[0] * 1'000'000 + parts[1] - middle;
 }
 
 std::string ServerAddress::ToString() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,5 +112,9 @@ class Link {
 
 // The wall clock, in microseconds.
 int64_t WallClockUs();
+
+// The server's clock minus ours in microseconds, from its answer to a TIME sent at `sent_us` and
+// read now; half of the round trip is taken off. Nothing if the answer is none.
+std::optional<int64_t> ClockOffsetUs(int64_t sent_us, const Reply& reply);
 
 }  // namespace satchel::redis

@@ -1,7 +1,6 @@
 #include "proxy/redis/node.h"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 #include <utility>
 
@@ -280,16 +279,7 @@ void Node::ReadClock() {
 }
 
 void Node::OnClock(int64_t sent_us, const Reply& reply) {
-  if (reply.items.size() != 2) return;
-  int64_t parts[2] = {};
-  for (size_t i = 0; i < 2; ++i) {
-    const std::string& text = reply.items[i].text;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parts[i]);
-    if (error != std::errc() || end != text.data() + text.size()) return;
-  }
-  if (parts[0] < 0 || parts[0] > 100'000'000'000 || parts[1] < 0 || parts[1] > 999'999) return;
-  const int64_t middle = sent_us + (WallClockUs() - sent_us) / 2;
-  clock_offset_us_ = parts[0] * 1'000'000 + parts[1] - middle;
+  if (const auto offset = ClockOffsetUs(sent_us, reply)) clock_offset_us_ = *offset;
 }
 
 }  // namespace satchel::redis

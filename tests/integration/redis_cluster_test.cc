@@ -159,9 +159,11 @@ TEST_F(RedisClusterTest, ANodeThatIsLostCostsItsOwnShareOnly) {
   config.workers = "1";
   SatchelProcess other(config);
   // Until it knows the map: an answer of the cluster, if only that there is nothing.
-  origin.On("/probe", Fresh("probe", 0));
+  int probes = 0;
   ASSERT_TRUE(Eventually([&] {
-    other.Get("/probe");
+    const std::string target = "/probe" + std::to_string(probes++);
+    origin.On(target, Fresh("probe"));
+    other.Get(target);
     return other.ReadMetrics().Sum("satchel_tier_lookups_total",
                                    {"tier=\"l2\"", "result=\"miss\""}) > 0;
   }));
