@@ -295,6 +295,7 @@ std::map<std::string, RedisNodeStatus> RedisNodes(
 
 void WriteRedisNodes(Writer& out, const std::vector<const WorkerMetrics*>& workers) {
   const auto nodes = RedisNodes(workers);
+  if (nodes.empty()) return;
   const auto family = [&](MetricType type, const char* name, const char* help, auto value) {
     out.Family(type, name, help);
     for (const auto& [server, node] : nodes) out.Series(value(node), {{"server", server}});
