@@ -162,6 +162,7 @@ void Worker::BuildRedis() {
   const rules::Config& config = snapshot_->config;
   RateLimiter::Options limiter_options;
   if (config.l2) {
+    redis_url_ = config.l2->redis;
     redis_client_ = redis::Connect(
         loop_, resolver_, *config.l2, redis::Accesses::From(*config.l2, snapshot_->redis_tls),
         [url = config.l2->redis](std::string_view server, redis::Node::Event event,
@@ -291,8 +292,7 @@ void Worker::SyncRedisNodes() {
   redis_client_->VisitNodes([&](const redis::Node& node) {
     const redis::Node::Counters& counters = node.counters();
     nodes.push_back({
-        .server =
-            node.server().host.empty() ? snapshot_->config.l2->redis : node.server().ToString(),
+        .server = node.server().host.empty() ? redis_url_ : node.server().ToString(),
         .connected = counters.connected.Get(),
         .breaker_open = counters.breaker_state.Get() == 1 ? uint64_t{1} : 0,
         .calls = counters.calls.Get(),

@@ -121,6 +121,7 @@ class Worker {
 
   std::vector<std::shared_ptr<UpstreamPool>> pools_;  // by index into the snapshot's upstreams
   std::unique_ptr<redis::Commander> redis_client_;
+  std::string redis_url_;  // of the configuration it was made from; without secrets
   std::unique_ptr<redis::RedisStore> redis_store_;
   std::unique_ptr<RateLimiter> rate_limiter_;
   std::vector<std::unique_ptr<Listener>> listeners_;

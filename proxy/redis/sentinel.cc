@@ -48,6 +48,19 @@ class Told final : public Locator::Pending {
 
 }  // namespace
 
+std::optional<ServerAddress> ReadMasterAddress(const Reply& reply) {
+  if (reply.items.size() != 2) return std::nullopt;
+  return ReadAddress(reply.items[0].text, reply.items[1].text);
+}
+
+// "message", "+switch-master", "<name> <old ip> <old port> <new ip> <new port>"
+std::optional<ServerAddress> ReadSwitchMaster(const Reply& reply, std::string_view master) {
+  if (reply.items.size() != 3 || reply.items[0].text != "message") return std::nullopt;
+  const auto words = Words(reply.items[2].text);
+  if (words.size() != 5 || words[0] != master) return std::nullopt;
+  return ReadAddress(words[3], words[4]);
+}
+
 struct SentinelLocator::Waiter {
   Done done;
 };
@@ -129,9 +142,7 @@ void SentinelLocator::OnAnswer(const cache::Result<Reply>& reply) {
     NoAnswer(reply.error().message);
     return;
   }
-  const auto address = reply->items.size() == 2
-                           ? ReadAddress(reply->items[0].text, reply->items[1].text)
-                           : std::nullopt;
+  const auto address = ReadMasterAddress(*reply);
   if (!address) {
     NoAnswer("it knows no master \"" + options_.master + "\"");
     return;
@@ -180,14 +191,9 @@ void SentinelLocator::Watch(std::function<void(const ServerAddress&)> on_switch)
   watch_->Start();
 }
 
-// "message", "+switch-master", "<name> <old ip> <old port> <new ip> <new port>"
 void SentinelLocator::OnMessage(const Reply& reply) {
-  if (reply.items.size() != 3 || reply.items[0].text != "message") return;
-  const auto words = Words(reply.items[2].text);
-  if (words.size() != 5 || words[0] != options_.master) return;
-  const auto address = ReadAddress(words[3], words[4]);
-  if (!address || *address == told_) return;
-  on_switch_(*address);
+  const auto address = ReadSwitchMaster(reply, options_.master);
+  if (address && *address != told_) on_switch_(*address);
 }
 
 std::unique_ptr<Locator::Pending> RotatingLocator::Locate(Done done) {

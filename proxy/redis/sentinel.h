@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proxy/net/event_loop.h"
@@ -12,6 +14,11 @@
 #include "proxy/redis/locator.h"
 
 namespace satchel::redis {
+
+// Bytes from outside: the answer to SENTINEL GET-MASTER-ADDR-BY-NAME, and a message on
+// +switch-master that is about `master`. Nothing if it is none, or a bad one.
+std::optional<ServerAddress> ReadMasterAddress(const Reply& reply);
+std::optional<ServerAddress> ReadSwitchMaster(const Reply& reply, std::string_view master);
 
 // Finds the master by asking sentinels, and hears of a fail-over. Owner thread only.
 //

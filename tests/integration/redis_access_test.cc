@@ -2,6 +2,7 @@
 
 #include "tests/support/proxy_fixture.h"
 #include "tests/support/redis_process.h"
+#include "tests/support/redis_topology.h"
 #include "tests/support/tls.h"
 
 namespace satchel::testing {
@@ -143,6 +144,27 @@ TEST_F(RedisAccessTest, APasswordFileIsReadAgainWhenItChanges) {
            satchel->ReadMetrics().Sum("satchel_redis_connections_up") == 2;
   }));
   EXPECT_EQ(satchel->process().err().find("second"), std::string::npos);
+}
+
+TEST_F(RedisAccessTest, AReloadThatNamesNoRedisLeavesTheOneThereIs) {
+  redis_ = std::make_unique<RedisProcess>();
+  // By sentinels, so that a server is known by the URL alone.
+  SentinelProcess sentinel(redis_->address(), 1);
+  Start(With("redis: \"sentinel://" + sentinel.address() + "/main\""));
+  ASSERT_TRUE(Connected());
+  satchel->Reload(Config());
+  ASSERT_TRUE(
+      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_config_generation") >= 2; }));
+  // Numbers are gathered on.
+  const double calls = satchel->ReadMetrics().Sum("satchel_redis_calls_total");
+  int page = 0;
+  EXPECT_TRUE(Eventually([&] {
+    const std::string target = "/" + std::to_string(page++);
+    origin.On(target, Fresh("body"));
+    EXPECT_EQ(Get(target).body, "body");
+    return satchel->ReadMetrics().Sum("satchel_redis_calls_total") > calls;
+  }));
+  EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_redis_connections_up"), 2);
 }
 
 TEST_F(RedisAccessTest, ASocketWithALoginAndADatabaseWorks) {

@@ -1,13 +1,16 @@
-// Replies to CLUSTER SLOTS and redirects, from a server that says anything.
+// Where servers say that servers are: CLUSTER SLOTS, redirects, sentinels. They may say anything.
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
 #include "proxy/redis/resp.h"
+#include "proxy/redis/sentinel.h"
 #include "proxy/redis/slots.h"
 
+using satchel::redis::ReadMasterAddress;
 using satchel::redis::ReadRedirect;
 using satchel::redis::ReadSlots;
+using satchel::redis::ReadSwitchMaster;
 using satchel::redis::Reply;
 using satchel::redis::ReplyReader;
 
@@ -23,6 +26,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   reader.Feed(text);
   Reply reply;
   while (reader.Read(reply) == ReplyReader::Next::kReply) {
+    for (const auto& master : {ReadMasterAddress(reply), ReadSwitchMaster(reply, "main")}) {
+      if (master && (master->host.empty() || master->port == 0)) abort();
+    }
     const auto ranges = ReadSlots(reply, "asked");
     if (!ranges) continue;
     for (const auto& range : *ranges) {
