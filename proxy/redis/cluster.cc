@@ -179,7 +179,7 @@ bool Cluster::TryLater(const std::shared_ptr<CallState>& call) {
     });
     if (!waiting->done) return;
     // The redirect that led here may have changed the owner.
-    if (!Resend(NodeFor(waiting->key), waiting, waiting->asking)) {
+    if (!Resend(NodeFor(waiting->key), waiting, false)) {
       waiting->Finish(Fail(ErrorSource::kStore, "TRYAGAIN"));
     }
   });
@@ -265,7 +265,7 @@ void Cluster::Retire(std::map<ServerAddress, std::unique_ptr<Node>>::iterator at
   nodes_.erase(at);
   (*node)->Stop("no master of the cluster any more");
   // After the calls that wait on it have been told.
-  loop_.AtTurnEnd([this, node] { loop_.DeleteLater(std::move(*node)); });
+  loop_.AtTurnEnd([loop = &loop_, node] { loop->DeleteLater(std::move(*node)); });
 }
 
 }  // namespace satchel::redis
