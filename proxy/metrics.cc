@@ -266,6 +266,13 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
             &M::redis_breaker_open);
   out.Counted("satchel_redis_reconnects_total", "Connections to Redis lost and opened again.",
               &M::redis_reconnects);
+  out.Counted("satchel_redis_cluster_gave_up_total",
+              "Calls redirected too often, and stores that met a slot on its way.",
+              &M::redis_gave_up);
+  out.Counted("satchel_redis_cluster_unserved_total", "Calls for a slot that nobody serves.",
+              &M::redis_unserved);
+  out.Counted("satchel_redis_cluster_cross_slot_total",
+              "Calls whose keys lie in different slots: please report them.", &M::redis_cross_slot);
   out.Counted("satchel_redis_late_replies_total", "Replies that came after their deadline.",
               &M::redis_late_replies);
 }

@@ -217,6 +217,9 @@ struct alignas(64) WorkerMetrics {
   Counter redis_reconnects{0};
   Counter redis_breaker_open{0};
   Counter redis_late_replies{0};
+  Counter redis_gave_up{0};
+  Counter redis_cross_slot{0};
+  Counter redis_unserved{0};
   mutable std::mutex redis_nodes_mutex;
   std::vector<RedisNodeStatus> redis_nodes;  // guarded by it; replaced about once a second
 

@@ -334,6 +334,11 @@ void Worker::SyncRedisMetrics() {
   set(metrics_.redis_reconnects, lost);
   set(metrics_.redis_breaker_open, open);
   set(metrics_.redis_late_replies, late);
+  if (const redis::ClusterCounters* cluster = redis_client_->cluster_counters()) {
+    set(metrics_.redis_gave_up, cluster->gave_up.Get());
+    set(metrics_.redis_cross_slot, cluster->cross_slot.Get());
+    set(metrics_.redis_unserved, cluster->unserved.Get());
+  }
   const auto put = [](auto& counters, L2Result which, uint64_t value) {
     counters[static_cast<size_t>(which)].store(value, std::memory_order_relaxed);
   };

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
 #include "proxy/redis/commander.h"
@@ -35,15 +34,7 @@ class Cluster final : public Commander {
   };
   using OnEvent =
       std::function<void(const ServerAddress& server, Node::Event event, std::string_view detail)>;
-  struct Counters {
-    net::Counter refreshes;  // of the map
-    net::Counter moved;
-    net::Counter asked;
-    net::Counter try_again;
-    net::Counter gave_up;     // redirected too often, or a store that was redirected
-    net::Counter cross_slot;  // keys of different slots in one call: a bug of ours
-    net::Counter unserved;    // calls for a slot that nobody serves
-  };
+  using Counters = ClusterCounters;
 
   Cluster(net::EventLoop& loop, net::Resolver& resolver, Options options, OnEvent on_event = {});
   ~Cluster() override;  // cancels everything that waits
@@ -57,6 +48,7 @@ class Cluster final : public Commander {
   uint64_t generation() const override { return generation_; }
   int64_t clock_offset_us(std::string_view key) const override;
   bool clustered() const override { return true; }
+  const ClusterCounters* cluster_counters() const override { return &counters_; }
 
   // The map has been read.
   bool ready() const { return known_; }

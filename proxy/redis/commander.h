@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "cache/base/result.h"
+#include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/redis/connection.h"
 #include "proxy/redis/resp.h"
@@ -34,6 +35,17 @@ enum class Lane : uint8_t {
 // What a key hashes by in a cluster: what stands between the first "{" and the next "}", if that
 // is not empty; otherwise all of it.
 std::string_view HashTag(std::string_view key);
+
+// Of a cluster as one worker sees it. May be read by any thread.
+struct ClusterCounters {
+  net::Counter refreshes;  // of the map of slots
+  net::Counter moved;
+  net::Counter asked;
+  net::Counter try_again;
+  net::Counter gave_up;     // redirected too often, or a store that was redirected
+  net::Counter cross_slot;  // keys of different slots in one call: a bug of ours
+  net::Counter unserved;    // calls for a slot that nobody serves
+};
 
 // Redis as one worker sees it, whatever stands behind: one server, a master that sentinels name,
 // or a cluster. Calls name a key, because in a cluster the key decides who is asked; all keys of
@@ -79,6 +91,8 @@ class Commander {
   virtual int64_t clock_offset_us(std::string_view key) const = 0;
   // True: several servers share the keys, so that one call can't name keys of different hash tags.
   virtual bool clustered() const = 0;
+  // Null unless clustered.
+  virtual const ClusterCounters* cluster_counters() const { return nullptr; }
 
  protected:
   explicit Commander(net::EventLoop& loop) : loop_(loop) {}

@@ -142,6 +142,7 @@ TEST_F(RedisClusterTest, ASlotThatMovesUnderLoadCostsNoRequest) {
   EXPECT_TRUE(Eventually([&] {
     return reader.ReadMetrics().Sum("satchel_redis_redirects_total") > 0;
   })) << reader.ReadMetrics().text();
+  EXPECT_EQ(reader.ReadMetrics().Sum("satchel_redis_cluster_cross_slot_total"), 0);
 }
 
 TEST_F(RedisClusterTest, ANodeThatIsLostCostsItsOwnShareOnly) {
