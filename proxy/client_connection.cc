@@ -41,14 +41,22 @@ ClientConnection::~ClientConnection() { Close(); }
 
 void ClientConnection::Start() {
   watch_.Start(
-      worker_.loop(), stream_.fd(), EV_READ,
+      worker_.loop(), stream_.fd(), 0,
       [](void* self, short what) {
         const auto keep = static_cast<ClientConnection*>(self)->shared_from_this();
         keep->OnEvent(what);
       },
       this);
   deadline_.SetAfter(listener_->header_timeout.count());
-  if (stream_.ssl() != nullptr) state_ = State::kHandshaking;
+  if (stream_.ssl() != nullptr) {
+    state_ = State::kHandshaking;
+    watch_.Watch(EV_READ);
+    return;
+  }
+  // The request is usually there already, and a connection that ends with its answer then need
+  // not be watched at all.
+  ReadInput();
+  UpdateWatch();
 }
 
 void ClientConnection::Close() {
