@@ -155,6 +155,18 @@ void CacheKey::Build(const RequestHead& request, const KeyRule& rule) {
   Seal();
 }
 
+void CacheKey::AddBody(const RequestHead& request, const BodyIdentity& body) {
+  AppendPart(text_, 'm', request.method_text, std::nullopt);
+  for (const FieldId id :
+       {FieldId::kContentType, FieldId::kContentEncoding, FieldId::kContentLanguage}) {
+    AppendPart(text_, 'r', FieldName(id), request.fields.Joined(id));
+  }
+  // Equal canonical texts may come from bodies of different lengths.
+  AppendPart(text_, body.canonical ? 'j' : 'b',
+             body.canonical ? std::string() : std::to_string(body.length), body.digest);
+  Seal();
+}
+
 uint64_t HashSeed() { return g_hash_seed.load(std::memory_order_relaxed); }
 
 void SetHashSeed(uint64_t seed) { g_hash_seed.store(seed, std::memory_order_relaxed); }

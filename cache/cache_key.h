@@ -19,11 +19,22 @@ struct KeyRule {
   bool query_sort = false;
   std::vector<std::string> headers;
   std::vector<std::string> cookies;
+  // POST and QUERY with a body of up to so many bytes are reads, and the body is part of their key;
+  // 0: they are not cached. Says nothing about GET and HEAD.
+  uint64_t body_max = 0;
+  bool body_canonical_json = false;  // JSON bodies that mean the same have one key
   uint32_t version = 1;
   bool plain() const {
     return scheme && host && query_allow.empty() && query_deny.empty() && !query_sort &&
            headers.empty() && cookies.empty() && version == 1;
   }
+};
+
+// What a request body is told from others by. Forging a digest must be out of reach: SHA-256.
+struct BodyIdentity {
+  std::string digest;
+  uint64_t length = 0;
+  bool canonical = false;  // `digest` is of the canonical JSON, not of the bytes
 };
 
 // Which answer. Equality is on the text; the hash only finds the candidate. Reuse one object per
@@ -36,6 +47,10 @@ class CacheKey {
   // The key of a request: method-independent. For a plain rule: scheme "://" authority target.
   void Build(const RequestHead& request, const KeyRule& rule);
   void BuildUri(std::string_view scheme, std::string_view authority, std::string_view target);
+
+  // Adds method and content to the key that was built: a QUERY, or a POST that a rule takes for a
+  // read, never meets the answer to another method, body or kind of body.
+  void AddBody(const RequestHead& request, const BodyIdentity& body);
 
   std::string_view text() const { return text_; }
   uint64_t hash() const { return hash_; }  // XXH3 with a per-process seed: not for storage

@@ -1,6 +1,9 @@
 #include "cache/cache_status.h"
 
+#include <algorithm>
 #include <charconv>
+
+#include "cache/http/message.h"
 
 #include "cache/base/append.h"
 
@@ -37,6 +40,50 @@ void AppendNumber(std::string& out, int64_t value) {
   out.append(digits, end.ptr);
 }
 
+// A Structured Fields string (RFC 9651 3.3.3). The line feed between the parts of a key, and what
+// else is not printable ASCII, is written as a percent escape.
+void AppendString(std::string& out, std::string_view text) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+  });
+  out.push_back('"');
+  if (plain) {
+    out.append(text);
+  } else {
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    for (const char c : text) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (c == '"' || c == '\\') {
+        out.push_back('\\');
+        out.push_back(c);
+      } else if (byte < 0x20 || byte >= 0x7f) {
+        out.push_back('%');
+        out.push_back(kHex[byte >> 4]);
+        out.push_back(kHex[byte & 15]);
+      } else {
+        out.push_back(c);
+      }
+    }
+  }
+  out.push_back('"');
+}
+
+// A token may hold slashes and colons (RFC 9651 3.3.4).
+bool FitsToken(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return IsTokenChar(c); });
+}
+
+void AppendDetail(std::string& out, const CacheStatus& status) {
+  out.append("; detail=");
+  const size_t start = out.size();
+  AppendAll(out, {ReasonWord(status.reason), status.tier.empty() ? "" : "/", status.tier,
+                  status.rule.empty() ? "" : ":", status.rule});
+  if (FitsToken(status.rule)) return;
+  const std::string text = out.substr(start);
+  out.resize(start);
+  AppendString(out, text);
+}
+
 }  // namespace
 
 CacheStatus::Forward ForwardFor(Reason reason) {
@@ -67,6 +114,7 @@ CacheStatus::Forward ForwardFor(Reason reason) {
     case Reason::kRuleBypass:
     case Reason::kUpgrade:
     case Reason::kKnownUncacheable:
+    case Reason::kBodyNotKeyed:
       return Forward::kBypass;
     case Reason::kPartialStored:
       return Forward::kPartial;
@@ -98,11 +146,11 @@ void AppendCacheStatus(std::string& out, const CacheStatus& status) {
     out.append("; ttl=");
     AppendNumber(out, std::chrono::floor<std::chrono::seconds>(*status.ttl).count());
   }
-  if (status.reason != Reason::kNone) {
-    // A token may hold slashes (RFC 9651 3.3.4): "fresh/l2".
-    AppendAll(out, {"; detail=", ReasonWord(status.reason), status.tier.empty() ? "" : "/",
-                    status.tier});
+  if (!status.key.empty() && status.key.size() <= CacheStatus::kMaxKeyShown) {
+    out.append("; key=");
+    AppendString(out, status.key);
   }
+  if (status.reason != Reason::kNone) AppendDetail(out, status);
 }
 
 }  // namespace satchel::cache

@@ -29,13 +29,19 @@ struct CacheStatus {
   std::optional<Millis> ttl;  // remaining lifetime, negative when stale
   bool stored = false;
   bool collapsed = false;
+  std::string_view key;   // text of the CacheKey, left out if empty or longer than kMaxKeyShown
   std::string_view tier;  // "l1", "l2" or empty; goes into detail
+  std::string_view rule;  // name of the operator's rule, or empty; goes into detail
   Reason reason = Reason::kNone;
+
+  static constexpr size_t kMaxKeyShown = 256;
 };
 
 CacheStatus::Forward ForwardFor(Reason reason);
 
-// Appends `Satchel; hit; ttl=30; detail=fresh` and the like to `out`. No allocation beyond `out`'s.
+// Appends `Satchel; hit; ttl=30; key="http://a/b"; detail=fresh/l1:shop` and the like to `out`: in
+// `detail` the reason, then the tier behind a slash, then the rule behind a colon. No allocation
+// beyond `out`'s.
 void AppendCacheStatus(std::string& out, const CacheStatus& status);
 
 }  // namespace satchel::cache

@@ -9,7 +9,7 @@ namespace satchel::cache {
 namespace {
 
 bool Invalidates(const RequestHead& request, const ResponseHead& response) {
-  return !IsSafe(request.method) && response.status >= 200 && response.status < 400;
+  return !IsSafe(request.method) && !request.read_by_rule && response.status >= 200 && response.status < 400;
 }
 
 std::vector<std::string> Strings(const HeaderMap& fields, FieldId id) {

@@ -36,6 +36,7 @@ constexpr std::array<Entry, static_cast<size_t>(Reason::kCount)> kEntries = {{
     {Reason::kPartialStored, "partial-stored", "RFC 9111 3.3"},
     {Reason::kPreconditions, "preconditions", "RFC 9110 13.1.1"},
     {Reason::kUpgrade, "upgrade", "RFC 9110 7.8"},
+    {Reason::kBodyNotKeyed, "body-not-keyed", ""},
     {Reason::kKnownUncacheable, "known-uncacheable", ""},
     {Reason::kPurged, "purged", ""},
     {Reason::kMethodNotCacheable, "method-not-cacheable", "RFC 9111 3"},

@@ -35,6 +35,7 @@ enum class Reason : uint8_t {
   kPartialStored,          // 3.3: only another part is stored
   kPreconditions,          // RFC 9110 13.1.1, 13.1.4: only the origin can tell
   kUpgrade,                // RFC 9110 7.8
+  kBodyNotKeyed,           // a body too large, or with trailers, to be part of the key
   kKnownUncacheable,       // learned from an earlier answer to this key
   kPurged,
   // Not stored.

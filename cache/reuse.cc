@@ -17,10 +17,6 @@ constexpr FieldSet kNotPlain{FieldId::kCacheControl,  FieldId::kPragma,
                              FieldId::kUpgrade,       FieldId::kExpect,
                              FieldId::kContentLength, FieldId::kTransferEncoding};
 
-bool AsksForRead(const RequestHead& request) {
-  return request.method == Method::kGet || request.method == Method::kHead;
-}
-
 RequestDirectives DirectivesOf(const RequestHead& request, const Overrides& overrides) {
   if (!overrides.obey_request_directives || !request.fields.HasAny(kDirectiveFields)) return {};
   return ParseRequestDirectives(request.fields);
@@ -79,7 +75,7 @@ void DecideReuse(const RequestDirectives& client, const ResponseFacts& stored, T
 Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool other_variants,
                 Time now, const Overrides& overrides, bool part_holds) {
   Decision out;
-  if (!overrides.enabled || !AsksForRead(request)) {
+  if (!overrides.enabled || !request.Reads()) {
     out.action = Action::kBypass;
     out.reason = overrides.enabled ? Reason::kMethod : Reason::kRuleBypass;
     // An answer to POST may be stored for GET (RFC 9110 9.3.3).
@@ -90,7 +86,7 @@ Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool ot
   const HeaderMap& fields = request.fields;
   const RequestDirectives client = DirectivesOf(request, overrides);
   out.may_store = !client.no_store;
-  out.may_collapse = !client.no_store && !client.no_cache && request.method == Method::kGet;
+  out.may_collapse = !client.no_store && !client.no_cache && request.ReadsLikeGet();
 
   out.may_follow = out.may_collapse;
 
@@ -117,7 +113,7 @@ Decision Decide(const RequestHead& request, const ResponseFacts* stored, bool ot
 
 Reason MayServeOnError(const RequestHead& request, const ResponseFacts& stored, Time now,
                        bool reached, uint16_t status, const Overrides& overrides) {
-  if (!overrides.enabled || !AsksForRead(request) || stored.no_cache) return Reason::kNone;
+  if (!overrides.enabled || !request.Reads() || stored.no_cache) return Reason::kNone;
   if (request.fields.HasAny(kOriginOnly)) return Reason::kNone;
   if (stored.partial && !request.fields.Has(FieldId::kRange)) return Reason::kNone;
   if (reached && status != 500 && status != 502 && status != 503 && status != 504) {
@@ -143,7 +139,8 @@ bool MayCollapseOn(const ResponseFacts& facts, Time now) {
 }
 
 bool IsPlainLookup(const RequestHead& request) {
-  return AsksForRead(request) && !request.fields.HasAny(kNotPlain);
+  return (request.method == Method::kGet || request.method == Method::kHead) &&
+         !request.fields.HasAny(kNotPlain);
 }
 
 }  // namespace satchel::cache

@@ -112,7 +112,7 @@ Reason Obstacle(const RequestHead& request, const ResponseHead& response,
                 const ResponseDirectives& directives, const Overrides& overrides) {
   const uint16_t status = response.status;
   if (!overrides.enabled) return Reason::kRuleBypass;
-  if (request.method != Method::kGet && !IsRepresentationOfTarget(request, response)) {
+  if (!request.ReadsLikeGet() && !IsRepresentationOfTarget(request, response)) {
     return Reason::kMethodNotCacheable;
   }
   if (status < 200) return Reason::kNotFinal;
@@ -158,7 +158,7 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
     out.reason = Reason::kDeceptivePath;
     return out;
   }
-  if (request.method == Method::kPost &&
+  if (!request.ReadsLikeGet() &&
       (!lifetime.explicit_by_origin || !facts.IsFreshAt(response_time))) {
     out.reason = Reason::kMethodNotCacheable;
     return out;
@@ -184,7 +184,7 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
   }
   out.store = true;
   // An answer that has to be validated before its next use is nobody else's (4).
-  out.shareable = request.method == Method::kGet && !facts.partial && (fresh || refreshable);
+  out.shareable = request.ReadsLikeGet() && !facts.partial && (fresh || refreshable);
   facts.stored_because = out.reason;
   out.facts = facts;
   return out;
@@ -207,7 +207,7 @@ UpdateResult UpdateStored(const RequestHead& request, const HeaderMap& stored_fi
   }
   // The stored part was asked for when it was stored; this request asked whether it still holds.
   RequestHead as_get = request;
-  as_get.method = Method::kGet;
+  if (!as_get.ReadsLikeGet()) as_get.method = Method::kGet;
   if (stored.partial) {
     if (const auto content = merged.fields.First(FieldId::kContentRange)) {
       if (const std::optional<ContentRange> range = ParseContentRange(*content)) {

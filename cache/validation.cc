@@ -61,9 +61,7 @@ bool StrongMatch(std::string_view a, std::string_view b) {
 
 Precondition EvaluatePreconditions(const RequestHead& request, const HeaderMap& stored_fields,
                                    uint16_t stored_status, Time received) {
-  if (request.method != Method::kGet && request.method != Method::kHead) {
-    return Precondition::kSendFull;
-  }
+  if (!request.Reads()) return Precondition::kSendFull;
   // Conditions are about what would have been a success (RFC 9110 13.2.1).
   if (stored_status < 200 || stored_status > 299) return Precondition::kSendFull;
 

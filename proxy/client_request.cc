@@ -147,7 +147,9 @@ bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snaps
   context.now = now;
   context.cache_status.hit = true;
   context.cache_status.ttl = stored.facts().lifetime - stored.facts().AgeAt(now);
+  context.cache_status.key = key.text();
   context.cache_status.tier = "l1";
+  context.cache_status.rule = rule.shown_name();
   context.cache_status.reason = decision.reason;
   context.keep_alive = keep_alive_;
   context.client_minor_version = head.minor_version;

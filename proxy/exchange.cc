@@ -41,6 +41,10 @@ Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, Sna
       started_ns_(net::EventLoop::ReadClockNs()) {
   Add(worker_.metrics().requests_in_flight);
   upload_ended_ = framing_.kind == http1::BodyKind::kNone;
+  if (rule_ != nullptr) {
+    cache_status_.rule = rule_->shown_name();
+    shared_head_->read_by_rule = rule_->ReadsBody(head_.method);
+  }
 }
 
 Exchange::~Exchange() {
@@ -70,9 +74,9 @@ void Exchange::LookUp() {
   state_ = State::kLookingUp;
   const std::string_view upgrade = RequestedUpgrade(head_);
   const bool upgrades = !upgrade.empty() && rule_->AllowsUpgrade(upgrade);
-  const bool cacheable_method = head_.method == Method::kGet || head_.method == Method::kHead;
-  if (!rule_->cache.enabled || !cacheable_method || upgrades ||
-      framing_.kind != http1::BodyKind::kNone || head_.target == "*") {
+  const bool has_body = framing_.kind != http1::BodyKind::kNone;
+  if (!rule_->cache.enabled || !head_.Reads() || upgrades ||
+      (has_body && !head_.read_by_rule) || head_.target == "*") {
     decision_.action = Action::kBypass;
     decision_.reason = upgrades                 ? Reason::kUpgrade
                        : !rule_->cache.enabled ? Reason::kRuleBypass
@@ -80,9 +84,62 @@ void Exchange::LookUp() {
     GoToOrigin();
     return;
   }
-  key_.Build(head_, rule_->key);
+  if (head_.read_by_rule && !has_key_) {
+    CollectBody();
+    return;
+  }
+  if (!head_.read_by_rule) key_.Build(head_, rule_->key);
   has_key_ = true;
   ActOn(worker_.store().Lookup(key_, head_, rule_->cache));
+}
+
+// Waits for the whole body of a read that has one: it is part of the key.
+void Exchange::CollectBody() {
+  const bool too_long =
+      framing_.kind == http1::BodyKind::kLength && framing_.length > rule_->key.body_max;
+  keyed_body_ = std::make_shared<KeyedBody>(worker_.metrics().keyed_body_bytes,
+                                            rule_->key.body_max);
+  if (too_long || !keyed_body_->Append(early_body_)) {
+    GiveUpKeying();
+    return;
+  }
+  early_body_.clear();
+  if (upload_ended_) {
+    OnBodyCollected();
+    return;
+  }
+  state_ = State::kCollecting;
+  // The body is wanted before anybody knows whether the origin will be asked.
+  if (head_.fields.Has(FieldId::kExpect)) {
+    cache::ResponseHead go_on;
+    go_on.status = 100;
+    go_on.reason = cache::ReasonPhrase(100);
+    SendInterim(go_on);
+    shared_head_->fields.Remove(FieldId::kExpect);
+  }
+  if (std::exchange(upload_paused_, false) && client_) client_->PauseBody(false);
+}
+
+void Exchange::OnBodyCollected() {
+  if (!upload_trailers_.empty()) {
+    GiveUpKeying();
+    return;
+  }
+  shared_head_->fields.Remove(FieldId::kExpect);
+  key_.Build(head_, rule_->key);
+  key_.AddBody(head_, keyed_body_->Identify(head_, rule_->key.body_canonical_json));
+  has_key_ = true;
+  LookUp();
+}
+
+// The request goes on as it comes, neither looked up nor stored.
+void Exchange::GiveUpKeying() {
+  Add(worker_.metrics().bounds, Bound::kKeyedBody);
+  early_body_.insert(0, keyed_body_->bytes());
+  keyed_body_.reset();
+  decision_.action = Action::kBypass;
+  decision_.reason = Reason::kBodyNotKeyed;
+  GoToOrigin();
 }
 
 void Exchange::ActOn(const cache::Store::Found& found) {
@@ -122,13 +179,13 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   // followers, so a range joins where somebody fetches the whole.
   if (decision_.reason == Reason::kPreconditions) {
     GoToOrigin();
-  } else if (head_.method == Method::kGet && decision_.may_store &&
+  } else if (head_.ReadsLikeGet() && decision_.may_store &&
              (!head_.fields.Has(FieldId::kRange) || stored_)) {
     BeginFill();
   } else if (!stored_ && !asked_remote_ && worker_.remote() != nullptr &&
              worker_.remote()->available()) {
     AskRemote();
-  } else if (head_.method == Method::kGet && decision_.may_store) {
+  } else if (head_.ReadsLikeGet() && decision_.may_store) {
     BeginFill();
   } else {
     GoToOrigin();
@@ -225,6 +282,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
     job.target = rules::RewriteTarget(*rule_, captures, head_);
   }
   job.key = key_;
+  job.body = keyed_body_;
   job.client = info_;
   job.stored = stored_;
   if (part_ && !head_.fields.Has(FieldId::kRange)) job.prefix = part_;
@@ -236,8 +294,10 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
     head->fields.Remove(FieldId::kIfRange);
     head->fields.Remove(FieldId::kIfNoneMatch);
     head->fields.Remove(FieldId::kIfModifiedSince);
-    head->method = Method::kGet;
-    head->method_text = "GET";
+    if (head->method == Method::kHead) {
+      head->method = Method::kGet;
+      head->method_text = "GET";
+    }
     job.head = std::move(head);
   } else {
     job.leader = weak_from_this();

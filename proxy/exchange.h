@@ -16,6 +16,7 @@
 #include "proxy/client_connection.h"
 #include "proxy/fetch.h"
 #include "proxy/fill_task.h"
+#include "proxy/keyed_body.h"
 #include "proxy/metrics.h"
 #include "proxy/net/pooled.h"
 #include "proxy/rate_limiter.h"
@@ -30,6 +31,7 @@ class Worker;
 // One request and its answer, from the parsed head to the log line.
 //
 //   kAdmitting -> kLookingUp -> kSending                       a hit
+//              -> kCollecting -> kLookingUp                    the body is part of the key
 //                            -> kWaitingForFill -> kSending    somebody fetches (perhaps our task)
 //                            -> kFetching -> kSending          the answer is ours alone
 //                                         -> kTunnelling       after a 101
@@ -70,6 +72,7 @@ class Exchange final : public FetchHandler,
     kNew,
     kAdmitting,
     kLookingUp,
+    kCollecting,
     kWaitingForFill,
     kFetching,
     kSending,
@@ -88,6 +91,9 @@ class Exchange final : public FetchHandler,
 
   // Lookup and roles (exchange.cc).
   void LookUp();
+  void CollectBody();
+  void OnBodyCollected();
+  void GiveUpKeying();
   void ActOn(const cache::Store::Found& found);
   void AskRemote();
   void OnRemote(cache::Result<cache::StoredPtr> found);
@@ -141,7 +147,7 @@ class Exchange final : public FetchHandler,
   SnapshotPtr snapshot_;
   const rules::Rule* rule_;
   std::shared_ptr<UpstreamPool> pool_;
-  const std::shared_ptr<const cache::RequestHead> shared_head_;  // with the task that we lead
+  const std::shared_ptr<cache::RequestHead> shared_head_;  // with the task that we lead
   const cache::RequestHead& head_;
   http1::Framing framing_;
   ClientInfo info_;
@@ -163,6 +169,7 @@ class Exchange final : public FetchHandler,
   // Cache.
   cache::CacheKey key_;
   bool has_key_ = false;
+  std::shared_ptr<KeyedBody> keyed_body_;  // whole once there is a key
   cache::StoredPtr stored_;  // selected by the lookup, perhaps stale
   cache::StoredPtr part_;    // a stored 206 that does not hold what is asked for
   bool asked_remote_ = false;

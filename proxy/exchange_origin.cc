@@ -46,15 +46,25 @@ void Exchange::StartPass() {
   }
   FetchRequest request;
   request.method = head_.method_text;
-  request.idempotent = cache::IsIdempotent(head_.method) && framing_.kind == http1::BodyKind::kNone;
-  request.body = framing_.kind;
+  http1::Framing framing = framing_;
+  if (keyed_body_) {
+    framing = {http1::BodyKind::kLength, keyed_body_->bytes().size()};
+    request.whole_body = keyed_body_->bytes();
+    request.idempotent = true;
+  } else {
+    request.body = framing.kind;
+    request.idempotent =
+        cache::IsIdempotent(head_.method) && framing.kind == http1::BodyKind::kNone;
+  }
   request.upgrade = upgrade;
-  request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing_, upgrade);
+  request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing, upgrade);
   fetch_ = std::shared_ptr<Fetch>(
       new Fetch(worker_, pool_, rule_->timeouts, std::move(request), this));
   fetch_->Start();
   if (!early_body_.empty()) fetch_->SendBody(std::exchange(early_body_, {}));
-  if (upload_ended_ && framing_.kind != http1::BodyKind::kNone) fetch_->EndBody(upload_trailers_);
+  if (upload_ended_ && framing_.kind != http1::BodyKind::kNone && !keyed_body_) {
+    fetch_->EndBody(upload_trailers_);
+  }
   if (upload_paused_ && fetch_->unsent_upload() < kUploadHigh) {
     upload_paused_ = false;
     client_->PauseBody(false);
@@ -82,6 +92,12 @@ void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
 void Exchange::OnRequestData(std::string_view data) {
   const auto self = shared_from_this();
   if (state_ == State::kDone) return;
+  if (state_ == State::kCollecting) {
+    if (keyed_body_->Append(data)) return;
+    early_body_.assign(data);
+    GiveUpKeying();
+    return;
+  }
   if (!fetch_) {
     early_body_.append(data);
     if (early_body_.size() >= kMaxEarlyBody && client_) {
@@ -107,6 +123,7 @@ void Exchange::OnRequestEnd(const cache::HeaderMap& trailers) {
   } else {
     upload_trailers_ = std::move(kept);
   }
+  if (state_ == State::kCollecting) OnBodyCollected();
 }
 
 void Exchange::OnUploadDrained() {
@@ -134,17 +151,20 @@ void Exchange::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
 // earlier answers were not shareable, or a POST whose answer says that it is the resource's
 // representation (RFC 9110 9.3.3).
 void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& framing) {
-  const bool get = head_.method == Method::kGet && has_key_ && decision_.may_store;
-  if (!rule_->cache.enabled || (!get && head_.method != Method::kPost)) return;
+  const bool read = head_.ReadsLikeGet();
+  if (read && (!has_key_ || !decision_.may_store)) return;
+  if (!rule_->cache.enabled || (!read && head_.method != Method::kPost)) return;
   const cache::Time now = worker_.WallNow();
   const cache::StoreVerdict verdict =
       cache::MayStore(head_, head, cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), now,
                       worker_.Random(), rule_->cache);
   if (!verdict.store) return;
   cache::RequestHead as_get = head_;
-  as_get.method = Method::kGet;
-  as_get.method_text = "GET";
-  key_.Build(as_get, rule_->key);
+  if (!read) {
+    as_get.method = Method::kGet;
+    as_get.method_text = "GET";
+    key_.Build(as_get, rule_->key);
+  }
   cache::StoredResponse::Parts parts;
   parts.key = key_.text();
   parts.vary = cache::ParseVary(head.fields);

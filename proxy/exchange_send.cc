@@ -31,6 +31,7 @@ ReplyContext Exchange::Context() const {
   ReplyContext context;
   context.now = worker_.WallNow();
   context.cache_status = cache_status_;
+  if (has_key_) context.cache_status.key = key_.text();
   context.keep_alive = client_->keep_alive();
   context.client_minor_version = head_.minor_version;
   context.rule = rule_;

@@ -174,8 +174,9 @@ void Fetch::SendHead() {
   sent_wall_ms_ = worker_.WallNow().time_since_epoch().count();
   connection_->SetDeadline(timeouts_.first_byte.count());
   const iovec pieces[] = {net::Slice(request_.head), net::Slice("\r\n"),
-                          net::Slice(early_upload_)};
-  Add(worker_.metrics().upstream_bytes_out, request_.head.size() + 2 + early_upload_.size());
+                          net::Slice(request_.whole_body), net::Slice(early_upload_)};
+  Add(worker_.metrics().upstream_bytes_out,
+      request_.head.size() + 2 + request_.whole_body.size() + early_upload_.size());
   if (!connection_->Send(pieces, nullptr)) {
     worker_.loop().AtTurnEnd([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->OnBroken();

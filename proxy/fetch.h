@@ -52,7 +52,10 @@ struct FetchRequest {
   std::string method;
   std::string head;
   bool idempotent = false;
-  http1::BodyKind body = http1::BodyKind::kNone;
+  http1::BodyKind body = http1::BodyKind::kNone;  // that SendBody() and EndBody() will bring
+  // A body that is here already, sent with the head and again with every attempt. Must outlive the
+  // fetch; `body` is then kNone.
+  std::string_view whole_body;
   bool upgrade = false;  // a 101 is welcome
 };
 

@@ -112,7 +112,10 @@ void FillTask::StartFetch() {
   FetchRequest request;
   request.method = head->method_text;
   request.idempotent = true;
-  request.head = BuildUpstreamHead(*head, job_.target, *job_.rule, job_.client, {}, false);
+  http1::Framing framing;
+  if (job_.body) framing = {http1::BodyKind::kLength, job_.body->bytes().size()};
+  request.head = BuildUpstreamHead(*head, job_.target, *job_.rule, job_.client, framing, false);
+  request.whole_body = job_.body ? job_.body->bytes() : std::string_view();
   fetch_ = std::shared_ptr<Fetch>(
       new Fetch(worker_, job_.pool, job_.rule->timeouts, std::move(request), this));
   fetch_->Start();

@@ -10,6 +10,7 @@
 #include "cache/remote_store.h"
 #include "cache/storability.h"
 #include "proxy/fetch.h"
+#include "proxy/keyed_body.h"
 #include "proxy/net/pooled.h"
 #include "proxy/request_filter.h"
 #include "proxy/snapshot.h"
@@ -33,6 +34,7 @@ class FillTask final : public FetchHandler,
     std::shared_ptr<const cache::RequestHead> head;
     std::string target;  // for the origin
     cache::CacheKey key;
+    std::shared_ptr<const KeyedBody> body;  // of a read with a body; null else
     ClientInfo client;
     cache::StoredPtr stored;    // to validate or to fall back on; may be null
     cache::StoredPtr prefix;    // a stored 206 that may be completed; may be null

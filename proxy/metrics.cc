@@ -35,7 +35,8 @@ constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
 constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
     "connections",     "descriptors", "start-line",  "header-bytes", "request-body",
     "header-timeout",  "keep-alive",  "write-stall", "pipeline",     "client-buffer",
-    "upstream-buffer", "fill-wait",   "max-object",  "interim"};
+    "upstream-buffer", "fill-wait",   "max-object",  "interim",
+    "keyed-body",      "search-paths"};
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
@@ -167,6 +168,9 @@ void WriteRequests(Writer& out, const std::vector<const WorkerMetrics*>& workers
 }
 
 void WriteClients(Writer& out) {
+  out.Gauge("satchel_keyed_body_bytes",
+            "Bytes of request bodies held now because they are part of a cache key.",
+            &M::keyed_body_bytes);
   out.Counted("satchel_connections_accepted_total", "Client connections accepted.",
               &M::connections_accepted);
   out.Counted("satchel_connections_closed_total", "Client connections closed.",

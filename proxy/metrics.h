@@ -134,6 +134,8 @@ enum class Bound : uint8_t {
   kFillWait,        // follower's deadline passed, fetched for itself
   kMaxObject,       // streamed through without being stored
   kInterim,         // too many 1xx
+  kKeyedBody,       // a body that was to be part of the key is too large: sent on uncached
+  kSearchPaths,     // a path whose No-Vary-Search could not be remembered
   kCount
 };
 std::string_view BoundWord(Bound bound);
@@ -173,6 +175,7 @@ struct alignas(64) WorkerMetrics {
   std::array<Counter, 6> status_classes{};  // [0]: ended without an answer
   std::array<Counter, static_cast<size_t>(cache::Reason::kCount)> reasons{};
   Counter requests_in_flight{0};
+  Counter keyed_body_bytes{0};  // of request bodies held because they are part of a key
   Histogram request_duration;  // head complete to last byte handed to the kernel
 
   // Clients.

@@ -83,6 +83,19 @@ void CheckTokens(MapReader& map, std::string_view key, std::vector<std::string>*
   *to = std::move(*texts);
 }
 
+void ParseKeyBody(const Cursor& cursor, cache::KeyRule* key) {
+  constexpr uint64_t kMost = uint64_t{1} << 20;
+  MapReader map(cursor, "body settings");
+  if (const auto max = map.Require("max", "max: 16KiB")) {
+    if (const auto size = max->Size()) {
+      key->body_max = *size;
+      if (*size > kMost) max->Error("is larger than 1MiB; write 1MiB or less");
+    }
+  }
+  map.Bool("canonical_json", &key->body_canonical_json);
+  map.Finish();
+}
+
 void ParseKey(const Cursor& cursor, cache::KeyRule* key) {
   MapReader map(cursor, "key settings");
   map.Bool("scheme", &key->scheme);
@@ -97,6 +110,7 @@ void ParseKey(const Cursor& cursor, cache::KeyRule* key) {
   }
   CheckTokens(map, "headers", &key->headers, "a field name");
   CheckTokens(map, "cookies", &key->cookies, "a cookie name");
+  if (const auto body = map.Take("body")) ParseKeyBody(*body, key);
   map.Finish();
 }
 

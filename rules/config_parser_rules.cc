@@ -245,8 +245,19 @@ void ParseRule(const Cursor& cursor, const RuleDefaults& defaults, Config* confi
     const bool reads = std::any_of(methods.begin(), methods.end(), [](const std::string& method) {
       return method == "GET" || method == "HEAD";
     });
-    if (own.cache.enabled && !methods.empty() && !reads) {
-      cache->Warn("has no effect: match.method names neither GET nor HEAD; write cache: false");
+    const bool bodies = std::any_of(methods.begin(), methods.end(), [](const std::string& method) {
+      return method == "QUERY" || method == "POST";
+    });
+    if (own.cache.enabled && !methods.empty() && !reads && !(bodies && own.key.body_max > 0)) {
+      cache->Warn(
+          bodies ? "has no effect: a POST or QUERY is cached with its body only; write cache: "
+                   "{key: {body: {max: 16KiB}}}, or cache: false"
+                 : "has no effect: match.method names neither GET nor HEAD; write cache: false");
+    }
+    if (own.cache.enabled && own.key.body_max > defaults.key.body_max && !bodies) {
+      cache->Error(
+          "key.body needs a match.method that names QUERY or POST, which then are reads; write "
+          "match: {method: [QUERY]}");
     }
   }
   if (const auto edits = map.Take("request_headers")) {

@@ -209,7 +209,9 @@ void WriteCache(const Rule& rule, Writer& out) {
                               {"deny", List(rule.key.query_deny)},
                               {"sort", Bool(rule.key.query_sort)}})},
                {"headers", List(rule.key.headers)},
-               {"cookies", List(rule.key.cookies)}}));
+               {"cookies", List(rule.key.cookies)},
+               {"body", Map({{"max", SizeText(rule.key.body_max)},
+                             {"canonical_json", Bool(rule.key.body_canonical_json)}})}}));
   std::vector<std::pair<std::string, std::string>> normalize;
   for (const auto& [name, values] : cache.normalize)
     normalize.emplace_back(Quote(name), List(values));

@@ -86,6 +86,11 @@ struct Rule {
   std::string rewrite;
   std::vector<std::string> upgrade;  // lower case, for example "websocket"
 
+  // Its name for clients; empty for the implicit rule.
+  std::string_view shown_name() const { return line == 0 ? std::string_view() : name; }
+  // Is a request with this method, which matched, a read whose body is part of the key? Only where
+  // the rule names the method: no POST becomes a read by accident.
+  bool ReadsBody(cache::Method method) const;
   bool AllowsUpgrade(std::string_view protocol) const;  // ignores letter case
 };
 

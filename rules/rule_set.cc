@@ -63,6 +63,13 @@ bool Rule::AllowsUpgrade(std::string_view protocol) const {
   });
 }
 
+bool Rule::ReadsBody(cache::Method method) const {
+  if (!cache.enabled || key.body_max == 0) return false;
+  if (method != cache::Method::kQuery && method != cache::Method::kPost) return false;
+  const std::string_view word = method == cache::Method::kQuery ? "QUERY" : "POST";
+  return std::find(match.methods.begin(), match.methods.end(), word) != match.methods.end();
+}
+
 const std::string* Captures::Find(std::string_view name) const {
   for (size_t i = 0; i < size; ++i) {
     if (names[i] == name) return &values[i];

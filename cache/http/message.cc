@@ -65,6 +65,7 @@ void RequestHead::Clear() {
   authority.clear();
   target.clear();
   minor_version = 1;
+  read_by_rule = false;
   fields.Clear();
 }
 

@@ -42,9 +42,14 @@ struct RequestHead {
   std::string authority;    // host[:port], normalised: lower case, no default port, no trailing dot
   std::string target;       // origin-form path and query byte for byte, or "*"
   uint8_t minor_version = 1;  // HTTP/1.x
+  // A rule takes this QUERY or POST for a read, with its body as part of the key: its answer is
+  // stored and reused as that of a GET.
+  bool read_by_rule = false;
   HeaderMap fields;
 
   void Clear();
+  bool ReadsLikeGet() const { return method == Method::kGet || read_by_rule; }
+  bool Reads() const { return ReadsLikeGet() || method == Method::kHead; }
   std::string_view path() const;   // target up to '?'
   std::string_view query() const;  // after '?', empty if there is none
 };

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <set>
 
 #include "tests/cache/messages.h"
@@ -91,6 +92,38 @@ TEST(CacheKeyTest, GlobsWithManyStarsEndSoon) {
 }
 
 // Whatever differs in what the rule names gives another text; nothing can be put on.
+TEST(CacheKeyTest, J3_MethodBodyAndKindOfBodyArePartOfTheKeyOfAReadWithABody) {
+  const auto key = [](const std::function<void(RequestHead&, BodyIdentity&)>& change) {
+    RequestHead request = Request("GET", "/search");
+    request.method = Method::kQuery;
+    request.method_text = "QUERY";
+    request.fields.Add("Content-Type", "text/plain");
+    BodyIdentity body{"d1", 7, false};
+    change(request, body);
+    CacheKey out;
+    out.Build(request, {});
+    out.AddBody(request, body);
+    return std::string(out.text());
+  };
+  CacheKey plain;
+  plain.Build(Request("GET", "/search"), {});
+  std::set<std::string> seen{std::string(plain.text())};
+  const std::function<void(RequestHead&, BodyIdentity&)> changes[] = {
+      [](auto&, auto&) {},
+      [](auto& r, auto&) { r.method_text = "POST"; },
+      [](auto& r, auto&) { r.target = "/other"; },
+      [](auto& r, auto&) { r.fields.Set(FieldId::kContentType, "text/html"); },
+      [](auto& r, auto&) { r.fields.Remove(FieldId::kContentType); },
+      [](auto& r, auto&) { r.fields.Set(FieldId::kContentEncoding, "gzip"); },
+      [](auto& r, auto&) { r.fields.Set(FieldId::kContentLanguage, "de"); },
+      [](auto&, auto& b) { b.digest = "d2"; },
+      [](auto&, auto& b) { b.length = 8; },
+      [](auto&, auto& b) { b.canonical = true; },
+  };
+  for (const auto& change : changes) EXPECT_TRUE(seen.insert(key(change)).second) << key(change);
+  EXPECT_EQ(key([](auto&, auto&) {}), key([](auto&, auto&) {}));
+}
+
 TEST(CacheKeyTest, PartsAreDelimited) {
   KeyRule rule;
   rule.headers = {"X-A", "X-B"};

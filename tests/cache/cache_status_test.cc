@@ -34,6 +34,29 @@ TEST(CacheStatusTest, A7_AHitSaysHowLongItIsFresh) {
   EXPECT_EQ(Text(status), "Satchel; hit; ttl=-1; detail=stale-while-revalidate/l2");
 }
 
+TEST(CacheStatusTest, J5_TheKeyAndTheRuleAreNamed) {
+  CacheStatus status;
+  status.hit = true;
+  status.reason = Reason::kFresh;
+  status.tier = "l1";
+  status.rule = "shop";
+  status.key = "http://a/b?c=d";
+  EXPECT_EQ(Text(status), "Satchel; hit; key=\"http://a/b?c=d\"; detail=fresh/l1:shop");
+  // What a string or a token can't hold is escaped or quoted (RFC 9651 3.3.3, 3.3.4).
+  status.key = "http://a/\"\\\n\x80";
+  status.rule = "my \"shop\"";
+  EXPECT_EQ(Text(status),
+            "Satchel; hit; key=\"http://a/\\\"\\\\%0A%80\"; "
+            "detail=\"fresh/l1:my \\\"shop\\\"\"");
+  const std::string longest(CacheStatus::kMaxKeyShown, 'k');
+  status.rule = {};
+  status.key = longest;
+  EXPECT_EQ(Text(status), "Satchel; hit; key=\"" + longest + "\"; detail=fresh/l1");
+  const std::string longer = longest + "k";
+  status.key = longer;
+  EXPECT_EQ(Text(status), "Satchel; hit; detail=fresh/l1");
+}
+
 TEST(CacheStatusTest, A7_AForwardedRequestSaysWhyAndWhatCameOfIt) {
   CacheStatus status;
   status.forward = CacheStatus::Forward::kUriMiss;

@@ -78,8 +78,12 @@ TEST(CheckTest, SettingsThatCanNeverActAreNamed) {
                  "  - {name: a, match: {path: /a}, cache: {swr: 5m, sie: 1m, ttl: 2d}}\n"
                  "  - {name: b, match: {path: /b}, cache: {statuses: [200], negative: {404: 1s}}}\n"
                  "  - {name: c, match: {path: /c, method: POST}, cache: {ttl: 1m}}\n"
-                 "  - {name: d, match: {path: /d, method: POST}, cache: false}\n")),
-      "rules.yaml:8:55: rules[2].cache: has no effect: match.method names neither GET nor HEAD; "
+                 "  - {name: d, match: {path: /d, method: POST}, cache: false}\n"
+                 "  - {name: e, match: {path: /e, method: PUT}, cache: {ttl: 1m}}\n"
+                 "  - {name: f, match: {path: /f, method: POST}, cache: {key: {body: {max: 1KiB}}}}\n")),
+      "rules.yaml:8:55: rules[2].cache: has no effect: a POST or QUERY is cached with its body "
+      "only; write cache: {key: {body: {max: 16KiB}}}, or cache: false\n"
+      "rules.yaml:10:54: rules[4].cache: has no effect: match.method names neither GET nor HEAD; "
       "write cache: false\n"
       "rules.yaml:6: rules[0].cache.sie: rule a: sie 1m can never act, because swr 5m serves stale "
       "answers that long anyway; write a longer sie\n"
@@ -168,7 +172,7 @@ TEST(EffectiveYamlTest, PrintsEveryDefault) {
             "      wait: 5s\n"
             "      vary_limit: 16\n"
             "      key: {scheme: true, host: true, query: {allow: [], deny: [], sort: false}, "
-            "headers: [], cookies: []}\n"
+            "headers: [], cookies: [], body: {max: 0B, canonical_json: false}}\n"
             "      normalize: {}\n"
             "      shared: public_only\n"
             "      set_cookie: store\n"
@@ -206,11 +210,12 @@ TEST(EffectiveYamlTest, ParsesToTheSameConfigurationAndHidesSecrets) {
       "rules:\n"
       "  - name: r\n"
       "    upstream: y\n"
-      "    match: {host: [a, \"*.b\"], path: [\"/p/{id}\", \"/q\\\\*/{id}\"], method: [GET], "
+      "    match: {host: [a, \"*.b\"], path: [\"/p/{id}\", \"/q\\\\*/{id}\"], method: [GET, POST], "
       "header: "
       "X-A, query: {q: [\"1*\", \"$${x}\"]}, cookie: {c: \"regex:a\\\\.b\"}}\n"
       "    cache: {ttl: 90s, sie: 2h, negative: {404: 1s}, statuses: [200, 404], normalize: "
-      "{Accept: [a, \"b\\\"c\"]}, client_cache_control: \"a, b\", key: {query: {deny: [\"u*\"]}}}\n"
+      "{Accept: [a, \"b\\\"c\"]}, client_cache_control: \"a, b\", key: {query: {deny: [\"u*\"]}, body: {max: 2KiB, "
+      "canonical_json: true}}, targeted_fields: [X-Cc]}\n"
       "    request_headers: {set: {X-B: \"tab\\there\"}, remove: [X-C]}\n"
       "    rewrite: \"/z/{id}\"\n"
       "    upgrade: [websocket]\n"
@@ -233,7 +238,7 @@ TEST(EffectiveYamlTest, ParsesToTheSameConfigurationAndHidesSecrets) {
        {"    min_version: \"1.3\"\n", "    servers: [\"dns:h:1\"]\n",
         "    redis: \"redis://***@h:6379/0\"\n", "    compress: false\n",
         "    match: {host: [\"a\", \"*.b\"], path: [\"/p/{id}\", \"/q\\\\*/{id}\"], method: "
-        "[\"GET\"], header: {\"X-A\": \"*\"}, query: {\"q\": [\"1*\", \"$${x}\"]}, cookie: {\"c\": "
+        "[\"GET\", \"POST\"], header: {\"X-A\": \"*\"}, query: {\"q\": [\"1*\", \"$${x}\"]}, cookie: {\"c\": "
         "[\"regex:a\\\\.b\"]}}\n",
         "    request_headers: {set: {\"X-B\": \"tab\\x09here\"}, remove: [\"X-C\"]}\n",
         "    limits: [{name: \"w\", rate: 5/90s}]\n", "  access: \"off\"\n"}) {

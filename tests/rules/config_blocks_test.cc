@@ -312,6 +312,39 @@ TEST(RuleTest, TheCacheBlockIsRead) {
   EXPECT_EQ(rule.client_cache_control, "public, max-age=30");
 }
 
+TEST(RuleTest, BodiesArePartOfTheKeyOnlyOfMethodsThatTheRuleNames) {
+  const Config config = MustParse(
+      Framed("rules:\n"
+             "  - name: a\n"
+             "    match: {method: [QUERY]}\n"
+             "    cache: {key: {body: {max: 16KiB, canonical_json: true}}}\n"
+             "  - {name: b, match: {method: [GET]}}\n"));
+  const Rule& rule = config.rules[0];
+  EXPECT_EQ(rule.key.body_max, 16U << 10);
+  EXPECT_TRUE(rule.key.body_canonical_json);
+  EXPECT_TRUE(rule.ReadsBody(cache::Method::kQuery));
+  EXPECT_FALSE(rule.ReadsBody(cache::Method::kPost));
+  EXPECT_FALSE(rule.ReadsBody(cache::Method::kGet));
+  EXPECT_FALSE(config.rules[1].ReadsBody(cache::Method::kQuery));
+}
+
+TEST(RuleTest, MistakesInTheBodyOfAKeyAreNamed) {
+  EXPECT_EQ(ErrorsOf(Framed("rules:\n"
+                            "  - {name: a, cache: {key: {body: {max: 1KiB}}}}\n"
+                            "  - name: b\n"
+                            "    match: {method: POST}\n"
+                            "    cache: {key: {body: {max: 2MiB, canonical: true}}}\n"
+                            "  - {name: c, cache: {targeted_fields: [\"a b\"]}}\n")),
+            "rules.yaml:5:22: rules[0].cache: key.body needs a match.method that names QUERY or "
+            "POST, which then are reads; write match: {method: [QUERY]}\n"
+            "rules.yaml:8:31: rules[1].cache.key.body.max: is larger than 1MiB; write 1MiB or "
+            "less\n"
+            "rules.yaml:8:37: rules[1].cache.key.body.canonical: unknown key; known here: "
+            "canonical_json or max\n"
+            "rules.yaml:9:40: rules[2].cache.targeted_fields: \"a b\" is not a field name; write "
+            "letters, digits and hyphens only\n");
+}
+
 TEST(RuleTest, EveryRuleStartsFromTheDefaultsAndChangesOnlyWhatItNames) {
   const Config config = MustParse(
       Framed("defaults:\n"

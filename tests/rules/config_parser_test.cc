@@ -132,7 +132,6 @@ TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
         "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
         "rules: [{name: a, cache: {early_refresh: 1.0}}]\n",
         "rules: [{name: a, cache: {tags: [x]}}]\n",
-        "rules: [{name: a, cache: {key: {body: {max: 1KiB}}}}]\n",
         "rules: [{name: a, cache: {encrypt: true}}]\n",
         "plans: {a: {limits: [{rate: 1/1s}], concurrent: 5}}\n"}) {
     EXPECT_NE(ErrorsOf(Framed(text)).find(": unknown key; "), std::string::npos) << text;
