@@ -60,8 +60,14 @@ FillPermit::~FillPermit() {
   if (fill_) Fail({ErrorSource::kInternal, "the fetch was given up"});
 }
 
-void FillPermit::Publish(StoredPtr head, std::optional<uint64_t> length) {
-  if (fill_) fill_->Publish(std::move(head), length);
+uint64_t FillPermit::MarkAsked() { return fill_ ? fill_->MarkAsked() : 0; }
+
+void FillPermit::MarkAskedAt(uint64_t sequence) {
+  if (fill_) fill_->MarkAskedAt(sequence);
+}
+
+bool FillPermit::Publish(StoredPtr head, std::optional<uint64_t> length) {
+  return fill_ && fill_->Publish(std::move(head), length);
 }
 
 FillReader FillPermit::NewReader(Wake wake) {
@@ -91,13 +97,16 @@ StoredPtr FillPermit::Finish(std::string trailers) {
   return fill ? fill->Finish(std::move(trailers)) : nullptr;
 }
 
-void FillPermit::CompleteWith(StoredPtr response, bool insert, Reason why) {
-  const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
-  if (fill && response) {
-    fill->CompleteWith(std::move(response), insert, why);
-  } else if (fill) {
+bool FillPermit::CompleteWith(StoredPtr response, bool insert, Reason why) {
+  std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
+  if (!fill) return false;
+  if (!response) {
     fill->Fail({ErrorSource::kInternal, "completed without a response"});
+    return true;
   }
+  if (fill->CompleteWith(std::move(response), insert, why)) return true;
+  fill_ = std::move(fill);
+  return false;
 }
 
 void FillPermit::Release(Reason reason) {

@@ -95,8 +95,15 @@ class FillPermit {
 
   explicit operator bool() const { return fill_ != nullptr; }
 
-  // The head has arrived and the answer may be stored and shared. `head` has an empty body.
-  void Publish(StoredPtr head, std::optional<uint64_t> length);
+  // The origin, or another tier, is about to be asked: no purge known by now concerns its answer.
+  // Returns the last of them, which the answer's purge_sequence has to be.
+  uint64_t MarkAsked();
+  // The same for one that was asked earlier, when `sequence` was the last purge known.
+  void MarkAskedAt(uint64_t sequence);
+
+  // The head has arrived and the answer may be stored and shared. `head` has an empty body. False,
+  // and nothing happened: it has been purged since it was asked for, and is nobody else's.
+  bool Publish(StoredPtr head, std::optional<uint64_t> length);
 
   // A reader for the leader's own client; without wake the caller looks after each Append itself.
   FillReader NewReader(Wake wake);
@@ -123,8 +130,8 @@ class FillPermit {
   // `trailers`: lines for its readers alone.
   StoredPtr Finish(std::string trailers = {});
   // From another tier, refreshed by a 304, or stale in place of an answer that did not come; `why`
-  // tells the readers (FillView::reason).
-  void CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);
+  // tells the readers (FillView::reason). False, and nothing happened: it has been purged.
+  bool CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);
   void Release(Reason reason);  // not to be shared: followers fetch for themselves
   void Fail(Error error);       // before the head: one follower is promoted
 

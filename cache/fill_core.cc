@@ -17,7 +17,8 @@ Fill::Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spe
       spec_(std::move(spec)),
       values_(std::move(values)),
       vary_limit_(vary_limit),
-      sharing_(sharing) {}
+      sharing_(sharing),
+      sequence_(store_->purges.head()) {}
 
 Fill::~Fill() {
   store_->UnreserveForFill(charged_ + kOverhead);
@@ -48,7 +49,14 @@ bool Fill::CoversLocked(const CacheKey& key, const RequestHead& request,
   const VarySpec& vary = head_ ? head_->vary() : spec_;
   const std::string_view values = head_ ? head_->vary_values() : std::string_view(values_);
   if (vary.star) return false;
-  return vary.empty() || VaryValues(vary, request, overrides) == values;
+  return (vary.empty() || VaryValues(vary, request, overrides) == values) && UnpurgedLocked();
+}
+
+bool Fill::UnpurgedLocked() const {
+  const Purges& purges = store_->purges;
+  if (sequence_ >= purges.head()) return true;
+  if (!head_) return purges.Judge({key_.text(), {}, 0}, sequence_).fate == Fate::kValid;
+  return purges.Judge(SubjectOf(*head_), head_->purge_sequence()).fate == Fate::kValid;
 }
 
 bool Fill::Covers(const CacheKey& key, const RequestHead& request,
@@ -80,12 +88,27 @@ std::shared_ptr<Fill::Slot> Fill::AddOwnReader(Wake wake, uint64_t& position) {
 
 // ---- Conclusions
 
-void Fill::Publish(StoredPtr head, std::optional<uint64_t> length) {
+uint64_t Fill::MarkAsked() {
+  const std::lock_guard lock(mutex_);
+  sequence_ = store_->purges.head();
+  return sequence_;
+}
+
+void Fill::MarkAskedAt(uint64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  sequence_ = sequence;
+}
+
+bool Fill::Publish(StoredPtr head, std::optional<uint64_t> length) {
   const bool too_large = length.value_or(0) > MaxBody();
   Wakeups wakeups;
   {
     const std::lock_guard lock(mutex_);
-    if (state_ != FillState::kWaiting) return;
+    if (state_ != FillState::kWaiting) return false;
+    // Whoever joined did not know the tags. The lock keeps those who come now until it is decided.
+    if (store_->purges.Judge(SubjectOf(*head), head->purge_sequence()).fate != Fate::kValid) {
+      return false;
+    }
     head_ = std::move(head);
     length_ = length;
     state_ = FillState::kStreaming;
@@ -93,6 +116,7 @@ void Fill::Publish(StoredPtr head, std::optional<uint64_t> length) {
   }
   if (too_large) BecomePass();
   Run(wakeups);
+  return true;
 }
 
 void Fill::ConcludeLocked(FillState state, Wakeups& wakeups) {
@@ -135,14 +159,21 @@ StoredPtr Fill::Finish(std::string trailers) {
     reserved = estimate;
   }
   StoredPtr complete = StoredResponse::WithBody(*head_, MakeBody(copies));
+  // Purged while it grew: those who read it asked for it before, nobody else may have it.
+  const StoredPtr kept = store_->purges.Check(complete);
   const size_t charge = Store::Impl::EntryCharge(complete->charge());
   if (!copies) {
     const std::lock_guard lock(mutex_);
     reserved = std::exchange(charged_, 0);
     store_->fill_bytes.fetch_sub(reserved, std::memory_order_relaxed);
   }
-  const bool inserted = store_->Insert(key_, complete, charge, reserved, vary_limit_, this);
-  const bool purged = !inserted && IsDoomed();
+  bool purged = kept == nullptr;
+  if (purged) {
+    store_->Unlist(*this);
+    store_->Unreserve(reserved);
+  } else if (!store_->Insert(key_, kept, charge, reserved, vary_limit_, this)) {
+    purged = IsDoomed();
+  }
   Wakeups wakeups;
   {
     const std::lock_guard lock(mutex_);
@@ -150,7 +181,7 @@ StoredPtr Fill::Finish(std::string trailers) {
     ConcludeLocked(FillState::kComplete, wakeups);
   }
   Run(wakeups);
-  return purged ? nullptr : complete;
+  return purged ? nullptr : kept;
 }
 
 bool Fill::IsDoomed() const {
@@ -158,7 +189,15 @@ bool Fill::IsDoomed() const {
   return doomed;
 }
 
-void Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
+bool Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
+  {
+    const std::lock_guard lock(mutex_);
+    const Fate fate =
+        store_->purges.Judge(SubjectOf(*response), response->purge_sequence()).fate;
+    if (fate == Fate::kGone || (insert && fate != Fate::kValid)) return false;
+    // From here on who joins is judged by it.
+    if (!head_) head_ = response;
+  }
   if (insert) {
     const size_t charge = Store::Impl::EntryCharge(response->charge());
     store_->Insert(key_, response, charge, 0, vary_limit_, this);
@@ -168,12 +207,12 @@ void Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
   Wakeups wakeups;
   {
     const std::lock_guard lock(mutex_);
-    if (!head_) head_ = response;
     reason_ = why;
     complete_ = std::move(response);
     ConcludeLocked(FillState::kComplete, wakeups);
   }
   Run(wakeups);
+  return true;
 }
 
 void Fill::Release(Reason reason) {

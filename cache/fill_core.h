@@ -67,7 +67,9 @@ class Fill : public std::enable_shared_from_this<Fill> {
   bool Covers(const CacheKey& key, const RequestHead& request, const Overrides& overrides) const;
 
   // Writer.
-  void Publish(StoredPtr head, std::optional<uint64_t> length);
+  uint64_t MarkAsked();
+  void MarkAskedAt(uint64_t sequence);
+  bool Publish(StoredPtr head, std::optional<uint64_t> length);
   std::shared_ptr<Slot> AddOwnReader(Wake wake, uint64_t& position);
   void Append(std::string_view bytes);
   uint64_t Backlog() const;
@@ -75,7 +77,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   bool has_readers() const;
   bool is_pass() const;
   StoredPtr Finish(std::string trailers);
-  void CompleteWith(StoredPtr response, bool insert, Reason why);
+  bool CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);
   void Fail(Error error);
 
@@ -97,6 +99,9 @@ class Fill : public std::enable_shared_from_this<Fill> {
 
   bool CoversLocked(const CacheKey& key, const RequestHead& request,
                     const Overrides& overrides) const;
+  // Nothing that was purged since the origin was asked is known to concern the answer. Before its
+  // head is there its tags are not known: Publish() looks again.
+  bool UnpurgedLocked() const;
   Shard& shard() const { return store_->ShardOf(key_.hash()); }
   // Changes, under mutex_: everybody armed is to be woken.
   void ChangedLocked(Wakeups& wakeups);
@@ -136,6 +141,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   uint64_t version_ = 1;
   StoredPtr head_;
   StoredPtr complete_;
+  uint64_t sequence_;  // the last purge known when the origin was asked
   std::optional<uint64_t> length_;
   Reason reason_ = Reason::kNone;
   Error error_;

@@ -119,6 +119,19 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
   return true;
 }
 
+void Shard::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims) {
+  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
+       id = slab_[id].next) {
+    if (slab_[id].response != old) continue;
+    if (now == nullptr) {
+      TakeOut(id, victims);
+    } else {
+      slab_[id].response = std::move(now);
+    }
+    return;
+  }
+}
+
 size_t Shard::RemoveKey(const CacheKey& key, Victims& victims) {
   size_t removed = 0;
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;) {

@@ -47,6 +47,8 @@ class Shard {
   // that is there as a whole.
   bool Insert(const CacheKey& key, StoredPtr response, size_t charge, uint32_t expires,
               size_t vary_limit, Victims& victims);
+  // If `old` is still there: `now` takes its place, which must cost the same; null takes it out.
+  void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims);
   size_t RemoveKey(const CacheKey& key, Victims& victims);
   void RemoveAll(Victims& victims);
 

@@ -13,13 +13,25 @@ Store::Store(Options options) : impl_(std::make_shared<Impl>(options)) {}
 // Fills still under way hold on to the shared part; they can no longer insert.
 Store::~Store() { impl_->Clear(); }
 
+Purges& Store::purges() { return impl_->purges; }
+
 Store::Found Store::Lookup(const CacheKey& key, const RequestHead& request,
                            const Overrides& overrides) {
-  Found found;
-  Shard& shard = impl_->ShardOf(key.hash());
-  const std::lock_guard lock(shard.mutex);
-  found.response = shard.Find(key, request, overrides, found.other_variants);
-  return found;
+  // Each turn after the first took out a variant that was purged.
+  for (;;) {
+    Found found;
+    {
+      Shard& shard = impl_->ShardOf(key.hash());
+      const std::lock_guard lock(shard.mutex);
+      found.response = shard.Find(key, request, overrides, found.other_variants);
+    }
+    if (!found.response || found.response->purge_sequence() >= impl_->purges.head()) return found;
+    StoredPtr checked = impl_->purges.Check(found.response);
+    if (checked == found.response) return found;
+    impl_->Replace(key, found.response, checked);
+    found.response = std::move(checked);
+    if (found.response) return found;
+  }
 }
 
 // With the shard's lock held: is somebody fetching what the request asks for?

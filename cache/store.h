@@ -10,6 +10,7 @@
 #include "cache/fill.h"
 #include "cache/http/message.h"
 #include "cache/overrides.h"
+#include "cache/purges.h"
 #include "cache/stored_response.h"
 
 namespace satchel::cache {
@@ -68,6 +69,10 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
+  // What has been purged; looked at by everything below.
+  Purges& purges();
+
+  // Never a response that a purge ended; one that a purge made stale says so in its facts.
   Found Lookup(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
 
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.

@@ -212,6 +212,17 @@ size_t Store::Impl::Invalidate(const CacheKey& key) {
   return removed;
 }
 
+void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now) {
+  Shard& shard = ShardOf(key.hash());
+  Victims victims;
+  {
+    const std::lock_guard lock(shard.mutex);
+    shard.Replace(key, old, std::move(now), victims);
+  }
+  invalidations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
+  Discard(victims);
+}
+
 void Store::Impl::Clear() {
   for (const auto& shard : shards) {
     Victims victims;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "cache/purges.h"
 #include "cache/shard.h"
 #include "cache/store.h"
 #include "cache/uncacheable.h"
@@ -14,7 +15,7 @@ namespace satchel::cache {
 
 // What the store and its fills share: the shards and one budget of bytes for all of them.
 //
-// Locks, in this order: a shard's, a fill's. Nothing is reserved, freed or woken under either.
+// Locks, in this order: a shard's, a fill's, the purges'. Nothing is reserved, freed or woken under either.
 struct Store::Impl {
   explicit Impl(Options o);
 
@@ -47,6 +48,8 @@ struct Store::Impl {
   void Tick(Time now);
   size_t Invalidate(const CacheKey& key);
   void Clear();
+  // Puts what a purge made of a stored response in its place, or (null) takes it out.
+  void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now);
 
   // Lets go of what left a shard, outside its lock.
   void Discard(Victims& victims);
@@ -55,6 +58,7 @@ struct Store::Impl {
   Inflation inflation;
   std::vector<std::unique_ptr<Shard>> shards;
   UncacheableKeys uncacheable;
+  Purges purges;
 
   std::atomic<size_t> bytes{0};       // of entries and fills; never above capacity
   std::atomic<size_t> fill_bytes{0};  // the fills' part of it

@@ -13,11 +13,6 @@ namespace {
 // Not the process' own seed: records and messages between processes mean the same by a number.
 constexpr uint64_t kSeed = 0x5461675f53746352;
 
-TagId HashOf(std::string_view text) {
-  const TagId id = XXH3_64bits_withSeed(text.data(), text.size(), kSeed);
-  return id == kAnyTag ? 1 : id;
-}
-
 void AddSplit(std::string_view text, std::string_view separators, TagSet& tags) {
   while (!text.empty()) {
     const size_t end = std::min(text.find_first_of(separators), text.size());
@@ -28,10 +23,15 @@ void AddSplit(std::string_view text, std::string_view separators, TagSet& tags) 
 
 }  // namespace
 
-TagId TagOf(std::string_view text) { return HashOf(text.substr(0, kMaxTagBytes)); }
+uint64_t TextId(std::string_view text) {
+  const uint64_t id = XXH3_64bits_withSeed(text.data(), text.size(), kSeed);
+  return id == kAnyTag ? 1 : id;
+}
+
+TagId TagOf(std::string_view text) { return TextId(text.substr(0, kMaxTagBytes)); }
 
 uint16_t RuleTag(std::string_view rule_name) {
-  const auto tag = static_cast<uint16_t>(HashOf(rule_name));
+  const auto tag = static_cast<uint16_t>(TextId(rule_name));
   return tag == 0 ? 1 : tag;
 }
 
@@ -66,7 +66,7 @@ TagId GroupTag(std::string_view scheme, std::string_view authority, std::string_
   // No tag of an operator or origin begins with a line feed.
   std::string text("\ngroup\n");
   text.append(scheme).append("://").append(authority).append("\n").append(group);
-  return HashOf(text);
+  return TextId(text);
 }
 
 }  // namespace satchel::cache

@@ -22,6 +22,8 @@ inline constexpr size_t kMaxTags = 256;      // of one response
 inline constexpr TagId kAnyTag = 0;
 
 TagId TagOf(std::string_view text);
+// The number of any other text that purges name; never kAnyTag.
+uint64_t TextId(std::string_view text);
 
 // The short form of a rule's name that stored responses carry: never 0. Two rules with one number
 // are purged together.
