@@ -92,9 +92,13 @@ bool FillPermit::has_readers() const { return fill_ && fill_->has_readers(); }
 
 bool FillPermit::is_pass() const { return fill_ && fill_->is_pass(); }
 
-StoredPtr FillPermit::Finish(std::string trailers) {
+StoredPtr FillPermit::Finish(std::string trailers, const std::vector<TagId>* tags) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
-  return fill ? fill->Finish(std::move(trailers)) : nullptr;
+  return fill ? fill->Finish(std::move(trailers), tags) : nullptr;
+}
+
+std::string FillPermit::CopyBody(size_t limit) const {
+  return fill_ ? fill_->CopyBody(limit) : std::string();
 }
 
 bool FillPermit::CompleteWith(StoredPtr response, bool insert, Reason why) {

@@ -5,7 +5,9 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include <sys/uio.h>
 
@@ -127,8 +129,10 @@ class FillPermit {
   // The body is whole; it is stored. Returns the response, also if this tier had no room for it.
   // Null if it may not be kept: purged meanwhile, a pass, or not of the announced length (which
   // fails the fill).
-  // `trailers`: lines for its readers alone.
-  StoredPtr Finish(std::string trailers = {});
+  // `trailers`: lines for its readers alone. `tags`, if any, take the place of the head's.
+  StoredPtr Finish(std::string trailers = {}, const std::vector<TagId>* tags = nullptr);
+  // What has been appended, for the writer to look at; empty if it is longer than `limit`.
+  std::string CopyBody(size_t limit) const;
   // From another tier, refreshed by a 304, or stale in place of an answer that did not come; `why`
   // tells the readers (FillView::reason). False, and nothing happened: it has been purged.
   bool CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);

@@ -146,6 +146,16 @@ Body Fill::MakeBody(bool copy) const {
   return body;
 }
 
+std::string Fill::CopyBody(size_t limit) const {
+  std::string body;
+  if (pass_ || committed_ > limit) return body;
+  for (const Segment& segment : segments_) {
+    const auto used = std::min<uint64_t>(segment.capacity, committed_ - segment.start);
+    body.append(segment.bytes.get(), used);
+  }
+  return body;
+}
+
 size_t Fill::Gather(uint64_t position, std::span<iovec> out) const {
   const std::lock_guard lock(mutex_);
   if (position >= committed_ || segments_.empty()) return 0;

@@ -76,7 +76,8 @@ class Fill : public std::enable_shared_from_this<Fill> {
   void NotifyBelow(uint64_t low, Wake resume);
   bool has_readers() const;
   bool is_pass() const;
-  StoredPtr Finish(std::string trailers);
+  StoredPtr Finish(std::string trailers, const std::vector<TagId>* tags);
+  std::string CopyBody(size_t limit) const;
   bool CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);
   void Fail(Error error);

@@ -1,6 +1,7 @@
 #include "cache/purge_table.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <vector>
 
@@ -18,6 +19,12 @@ std::string_view HostOfKey(std::string_view url) {
 }
 
 }  // namespace
+
+std::string_view PurgeKindWord(PurgeKind kind) {
+  static constexpr std::array<std::string_view, kPurgeKinds> kWords = {"url",  "tag",  "prefix",
+                                                                       "rule", "host", "all"};
+  return kWords[static_cast<size_t>(kind)];
+}
 
 std::string_view UrlOfKey(std::string_view key) { return key.substr(0, key.find('\n')); }
 

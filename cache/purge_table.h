@@ -15,6 +15,8 @@ namespace satchel::cache {
 
 // What a purge names. All but kAll carry a number made of a text (PurgeRecord's functions).
 enum class PurgeKind : uint8_t { kUrl, kTag, kPrefix, kRule, kHost, kAll };
+inline constexpr size_t kPurgeKinds = 6;
+std::string_view PurgeKindWord(PurgeKind kind);  // "url"
 
 // One thing purged. A hard purge ends stored responses; a soft one makes them stale, and what may be
 // served stale goes on being served.

@@ -20,7 +20,10 @@ uint64_t Purges::Apply(std::span<const PurgeRecord> records, uint64_t sequence) 
   const uint64_t head = head_.load(std::memory_order_relaxed);
   sequence = std::max(sequence, head + 1);
   for (const PurgeRecord& record : records) table_.Apply(record, sequence);
-  applied_.fetch_add(records.size(), std::memory_order_relaxed);
+  for (const PurgeRecord& record : records) {
+    applied_[static_cast<size_t>(record.kind)][record.soft ? 1 : 0].fetch_add(
+        1, std::memory_order_relaxed);
+  }
   RaiseHead(sequence);
   return sequence;
 }
@@ -81,7 +84,11 @@ Purges::Stats Purges::stats() const {
     const std::shared_lock lock(mutex_);
     stats.records = table_.size();
   }
-  stats.applied = applied_.load(std::memory_order_relaxed);
+  for (size_t kind = 0; kind < kPurgeKinds; ++kind) {
+    for (size_t soft = 0; soft < 2; ++soft) {
+      stats.applied[kind][soft] = applied_[kind][soft].load(std::memory_order_relaxed);
+    }
+  }
   stats.gone = gone_.load(std::memory_order_relaxed);
   stats.softened = softened_.load(std::memory_order_relaxed);
   stats.doubtful = doubtful_.load(std::memory_order_relaxed);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <shared_mutex>
@@ -22,7 +23,7 @@ class Purges {
  public:
   struct Stats {
     size_t records = 0;
-    uint64_t applied = 0;
+    std::array<std::array<uint64_t, 2>, kPurgeKinds> applied{};  // by kind; [1]: soft
     uint64_t gone = 0;      // responses that a hard purge ended
     uint64_t softened = 0;  // responses made stale by a soft purge
     uint64_t doubtful = 0;  // responses older than what is known of purges
@@ -46,6 +47,11 @@ class Purges {
   // The response as it may be used now: itself, a copy that is stale, or null.
   StoredPtr Check(const StoredPtr& response) const;
 
+  // False: purges of other instances may have been missed, so that what they stored is not to be
+  // used. True where there are no others.
+  bool complete() const { return complete_.load(std::memory_order_acquire); }
+  void SetComplete(bool complete) { complete_.store(complete, std::memory_order_release); }
+
   // Of the clock that sequences are read from, minus the local one.
   void SetClockOffset(Millis offset) {
     offset_ms_.store(offset.count(), std::memory_order_relaxed);
@@ -59,8 +65,9 @@ class Purges {
   mutable std::shared_mutex mutex_;  // held for the table only; a leaf: nothing is locked under it
   PurgeTable table_;
   std::atomic<uint64_t> head_{0};
+  std::atomic<bool> complete_{true};
   std::atomic<int64_t> offset_ms_{0};
-  std::atomic<uint64_t> applied_{0};
+  std::array<std::array<std::atomic<uint64_t>, 2>, kPurgeKinds> applied_{};
   mutable std::atomic<uint64_t> gone_{0};
   mutable std::atomic<uint64_t> softened_{0};
   mutable std::atomic<uint64_t> doubtful_{0};

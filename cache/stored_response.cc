@@ -155,14 +155,22 @@ StoredPtr StoredResponse::Make(Parts parts) {
                parts.purge_sequence);
 }
 
-StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body) {
+StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body,
+                                   const std::vector<TagId>* tags) {
+  const Extras* extras = head.extras_.get();
+  Extras tagged;
+  if (tags != nullptr && !(tags->empty() && extras == nullptr)) {
+    if (extras != nullptr) tagged = *extras;
+    tagged.tags = *tags;
+    extras = &tagged;
+  }
   if (SaysLength(head.header_block(), body.size())) {
-    return Build(head.key(), head.header_block(), head.facts(), head.extras_.get(),
-                 std::move(body), true, head.purge_sequence());
+    return Build(head.key(), head.header_block(), head.facts(), extras, std::move(body), true,
+                 head.purge_sequence());
   }
   std::string& block = Scratch();
   WriteBlock(block, head.facts().status, head.reason(), head.Fields(), body.size());
-  return Build(head.key(), block, head.facts(), head.extras_.get(), std::move(body), true,
+  return Build(head.key(), block, head.facts(), extras, std::move(body), true,
                head.purge_sequence());
 }
 

@@ -46,7 +46,9 @@ class StoredResponse final : private Body {
   static StoredPtr Make(Parts parts);
   // The same response with another body (a fill that ended), or with new fields and facts (a 304,
   // with what it adds to the tags and the sequence known before it was asked for).
-  static StoredPtr WithBody(const StoredResponse& head, Body body);
+  // `tags`, if any, take the place of the head's.
+  static StoredPtr WithBody(const StoredResponse& head, Body body,
+                            const std::vector<TagId>* tags = nullptr);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
                               const ResponseFacts& facts);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,

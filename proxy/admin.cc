@@ -12,7 +12,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr std::string_view kIndex =
-    "GET  /healthz\nGET  /readyz\nGET  /metrics\nGET  /status\nPOST /reload\nPOST /drain\n";
+    "GET  /healthz\nGET  /readyz\nGET  /metrics\nGET  /status\nPOST /reload\nPOST /drain\nPOST /purge\n";
 
 AdminReply Text(int status, std::string_view text) {
   AdminReply reply;
@@ -77,9 +77,17 @@ std::optional<AdminReply> Admin::Refuse(const AdminRequest& request) const {
   return reply;
 }
 
+std::optional<AdminReply> Admin::Answer(const AdminRequest& request) const {
+  if (request.path != "/purge" || request.method != "POST") return Handle(request);
+  if (auto refusal = Refuse(request)) return refusal;
+  actions_.purge(request);
+  return std::nullopt;
+}
+
 AdminReply Admin::Handle(const AdminRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  const bool is_action = request.path == "/reload" || request.path == "/drain";
+  const bool is_action = request.path == "/reload" || request.path == "/drain" ||
+                         request.path == "/purge";
   const bool is_probe = request.path == "/healthz" || request.path == "/readyz";
   const bool is_page =
       request.path == "/" || request.path == "/metrics" || request.path == "/status";

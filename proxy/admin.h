@@ -20,6 +20,7 @@ bool ConstantTimeEquals(std::string_view a, std::string_view b);
 //   GET  /status   JSON
 //   POST /reload   reads the configuration again; 422 with the errors if it is refused
 //   POST /drain    the same end as SIGTERM
+//   POST /purge    JSON as in purge_request.h; answered when it holds
 // All but the first two want "Authorization: Bearer TOKEN" when a token is configured. A POST that
 // a web page made (it carries Origin) is refused, and without a token so is a Host that is a name
 // of somebody else's (DNS rebinding).
@@ -33,11 +34,15 @@ class Admin {
     // What happened; `ok` says whether it was applied.
     std::function<nlohmann::ordered_json(const std::string& who, bool* ok)> reload;
     std::function<void(const std::string& who)> drain;
+    // Answers by request.respond.
+    std::function<void(const AdminRequest& request)> purge{};
   };
 
   explicit Admin(Actions actions) : actions_(std::move(actions)) {}
 
   void SetToken(std::string token) { token_ = std::move(token); }
+  // Nothing: the answer comes later, by request.respond. All but /purge is answered at once.
+  std::optional<AdminReply> Answer(const AdminRequest& request) const;
   AdminReply Handle(const AdminRequest& request) const;
 
  private:

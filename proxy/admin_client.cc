@@ -92,7 +92,7 @@ class Conversation {
 
 Result<AdminAnswer> AskAdmin(const rules::Endpoint& address, std::string_view method,
                              std::string_view path, std::string_view token,
-                             std::chrono::milliseconds patience) {
+                             std::chrono::milliseconds patience, std::string_view body) {
   std::string host = address.host;
   if (host == "0.0.0.0") host = "127.0.0.1";
   if (host == "::") host = "::1";
@@ -108,9 +108,10 @@ Result<AdminAnswer> AskAdmin(const rules::Endpoint& address, std::string_view me
   request += path;
   request += " HTTP/1.1\r\nHost: " + (is_unix ? std::string("localhost") : target->ToString()) +
              "\r\nConnection: close\r\n";
-  if (method == "POST") request += "Content-Length: 0\r\n";
+  if (method == "POST") request += "Content-Length: " + std::to_string(body.size()) + "\r\n";
   if (!token.empty()) request += "Authorization: Bearer " + std::string(token) + "\r\n";
   request += "\r\n";
+  request += body;
 
   std::string text;
   if (!conversation.Connect(*target) || !conversation.Send(request) ||

@@ -18,6 +18,7 @@ struct AdminAnswer {
 // address of all interfaces is asked on loopback. Fails when it can't be reached in time.
 cache::Result<AdminAnswer> AskAdmin(const rules::Endpoint& address, std::string_view method,
                                     std::string_view path, std::string_view token,
-                                    std::chrono::milliseconds patience);
+                                    std::chrono::milliseconds patience,
+                                    std::string_view body = {});
 
 }  // namespace satchel::proxy

@@ -28,6 +28,7 @@ std::string_view StatusText(int status) {
     case 408: return "Request Timeout";
     case 411: return "Length Required";
     case 413: return "Content Too Large";
+    case 409: return "Conflict";
     case 422: return "Unprocessable Content";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
@@ -153,8 +154,10 @@ AdminParse ParseAdminRequest(std::string_view input, AdminRequest* request, int*
     *status = ParseFields(input.substr(line_end + 2, end - line_end), request, &length);
   }
   if (*status != 0) return AdminParse::kBad;
-  return input.size() - (end + 4) >= length.value_or(0) ? AdminParse::kComplete
-                                                        : AdminParse::kNeedMore;
+  const std::string_view rest = input.substr(end + 4);
+  if (rest.size() < length.value_or(0)) return AdminParse::kNeedMore;
+  request->body = rest.substr(0, length.value_or(0));
+  return AdminParse::kComplete;
 }
 
 class AdminListener::Connection {
@@ -170,7 +173,7 @@ class AdminListener::Connection {
   }
 
  private:
-  enum class State : uint8_t { kReading, kWriting, kLingering };
+  enum class State : uint8_t { kReading, kAnswering, kWriting, kLingering };
 
   static void OnReady(void* self, short what) {
     auto* connection = static_cast<Connection*>(self);
@@ -189,7 +192,7 @@ class AdminListener::Connection {
       Close();
       return;
     }
-    if (state_ == State::kLingering) return;  // dropped: only the end is waited for
+    if (state_ != State::kReading) return;  // dropped: only the end is waited for
     input_.append(buffer, static_cast<size_t>(n));
     AdminRequest request;
     int status = 0;
@@ -202,7 +205,12 @@ class AdminListener::Connection {
       case AdminParse::kComplete:
         request.peer = peer_;
         const bool head_only = request.method == "HEAD";
-        Answer(owner_.handler_(request), head_only);
+        state_ = State::kAnswering;
+        request.respond = [weak = std::weak_ptr(self_), head_only](const AdminReply& reply) {
+          const auto self = weak.lock();
+          if (self && (*self)->state_ == State::kAnswering) (*self)->Answer(reply, head_only);
+        };
+        if (const auto reply = owner_.handler_(request)) Answer(*reply, head_only);
     }
   }
 
@@ -262,6 +270,7 @@ class AdminListener::Connection {
   std::string input_;  // at most kMaxHead + kMaxBody and one read
   std::string output_;
   size_t sent_ = 0;
+  const std::shared_ptr<Connection*> self_ = std::make_shared<Connection*>(this);
   net::IoWatch watch_;
   net::Timer deadline_;
 };

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,9 @@ struct AdminRequest {
   std::string origin;
   std::string host;
   std::string peer;  // the client's address, for the audit line
+  std::string body;
+  // For an answer that comes later, on the same thread; does nothing once the connection is gone.
+  std::function<void(const struct AdminReply&)> respond{};
 };
 
 struct AdminReply {
@@ -39,8 +43,7 @@ struct AdminReply {
 AdminReply Problem(int status, std::string_view detail);
 
 enum class AdminParse : uint8_t { kComplete, kNeedMore, kBad };
-// Reads one request from the start of `input`. kBad sets `status` to the one to answer. The body is
-// waited for and dropped: no request here has a meaning in its body.
+// Reads one request from the start of `input`. kBad sets `status` to the one to answer.
 AdminParse ParseAdminRequest(std::string_view input, AdminRequest* request, int* status);
 
 // A small strict HTTP/1 server for operators on the main thread's loop: one request for each
@@ -52,8 +55,9 @@ class AdminListener {
   static constexpr size_t kMaxBody = 64 << 10;
   static constexpr int64_t kDeadlineMs = 5000;   // from accept to the last byte
 
-  // Called from the loop; may do anything but destroy the listener.
-  using Handler = std::function<AdminReply(const AdminRequest&)>;
+  // Called from the loop; may do anything but destroy the listener. Nothing: it will call
+  // AdminRequest::respond.
+  using Handler = std::function<std::optional<AdminReply>(const AdminRequest&)>;
 
   static cache::Result<std::unique_ptr<AdminListener>> Open(net::EventLoop& loop,
                                                             const rules::Endpoint& address,

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +13,7 @@
 #include "proxy/admin_client.h"
 #include "proxy/config_source.h"
 #include "proxy/doctor.h"
+#include "proxy/purge_request.h"
 #include "proxy/server.h"
 #include "rules/check.h"
 #include "rules/config_parser.h"
@@ -29,6 +31,8 @@ constexpr char kExamples[] = R"(Examples:
     satchel run --listen :8080 --upstream 127.0.0.1:3000 --redis redis://127.0.0.1:6379/0
   With a file of rules, checked first:
     satchel check rules.yaml && satchel run -c rules.yaml
+  Forget what has changed, here and in every instance that shares its Redis:
+    satchel purge --tag product:7 --url https://shop.example/products
   Does it live (exit code 0), is it ready, and what does it do?
     satchel healthcheck && satchel healthcheck --ready && satchel status
 )";
@@ -54,7 +58,8 @@ struct AdminOptions {
     command->add_option("--token", token, "Admin token")->envname("SATCHEL_ADMIN_TOKEN");
   }
 
-  cache::Result<AdminAnswer> Ask(std::string_view method, std::string_view path) const {
+  cache::Result<AdminAnswer> Ask(std::string_view method, std::string_view path,
+                                 std::string_view body = {}) const {
     rules::AdminConfig admin = rules::DefaultConfig().admin;
     if (!config_file.empty()) {
       RunOptions options;
@@ -72,7 +77,7 @@ struct AdminOptions {
                                          : "--admin: \"" + address + "\" is not an address");
     }
     return AskAdmin(*admin.address, method, path, token.empty() ? admin.token : token,
-                    kAdminPatience);
+                    kAdminPatience, body);
   }
 };
 
@@ -86,8 +91,9 @@ int RunHealthcheck(const AdminOptions& admin, bool ready) {
   return answer->status == 200 ? 0 : 1;
 }
 
-int RunAsk(const AdminOptions& admin, std::string_view method, std::string_view path) {
-  const auto answer = admin.Ask(method, path);
+int RunAsk(const AdminOptions& admin, std::string_view method, std::string_view path,
+           std::string_view body = {}) {
+  const auto answer = admin.Ask(method, path, body);
   if (!answer) {
     PutLine(stderr, answer.error().message);
     return 1;
@@ -95,6 +101,36 @@ int RunAsk(const AdminOptions& admin, std::string_view method, std::string_view 
   const bool ok = answer->status >= 200 && answer->status < 300;
   std::fputs(answer->body.c_str(), ok ? stdout : stderr);
   return ok ? 0 : 1;
+}
+
+struct PurgeOptions {
+  PurgeRequest what;
+  bool no_wait = false;
+
+  void AddTo(CLI::App* command) {
+    const auto add = [&](const char* name, std::vector<std::string>* to, const char* help) {
+      command->add_option(name, *to, help)->allow_extra_args(false);
+    };
+    add("--url", &what.urls, "A URL, https://host/path; may be repeated, as all of these");
+    add("--tag", &what.tags, "A tag");
+    add("--prefix", &what.prefixes, "Everything whose URL begins so");
+    add("--rule", &what.rules, "Everything stored under the rule");
+    add("--host", &what.hosts, "Everything of the host");
+    command->add_flag("--all", what.all, "Everything");
+    command->add_flag("--soft", what.soft, "Make it stale instead of ending it");
+    command->add_flag("--refresh", what.refresh, "Fetch the URLs again at once");
+    command->add_flag("--no-wait", no_wait, "Do not wait for the other instances");
+  }
+};
+
+int RunPurge(const AdminOptions& admin, const PurgeOptions& options) {
+  const PurgeRequest& what = options.what;
+  const nlohmann::ordered_json body = {
+      {"urls", what.urls},   {"tags", what.tags},       {"prefixes", what.prefixes},
+      {"rules", what.rules}, {"hosts", what.hosts},     {"all", what.all},
+      {"soft", what.soft},   {"refresh", what.refresh}, {"wait", !options.no_wait}};
+  return RunAsk(admin, "POST", "/purge",
+                body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 struct CheckOptions {
@@ -227,6 +263,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   healthcheck->footer("Exit code: 0 yes, 1 no, or not to be reached.");
   CLI::App* status = app.add_subcommand("status", "What a running satchel does, as JSON");
   admin.AddTo(status);
+  PurgeOptions purge_options;
+  CLI::App* purge = app.add_subcommand("purge", "Let a running satchel, and its fleet, purge");
+  purge_options.AddTo(purge);
+  admin.AddTo(purge);
+  purge->footer("Exit code: 0 it holds (the answer says which instances confirmed), 1 refused.");
   CLI::App* reload = app.add_subcommand("reload", "Let a running satchel read its files again");
   admin.AddTo(reload);
 
@@ -260,6 +301,7 @@ int RunCommandLine(int argc, const char* const* argv) {
     return RunDoctor(doctor_options);
   }
   if (healthcheck->parsed()) return RunHealthcheck(admin, ready);
+  if (purge->parsed()) return RunPurge(admin, purge_options);
   return reload->parsed() ? RunAsk(admin, "POST", "/reload") : RunAsk(admin, "GET", "/status");
 }
 

@@ -54,6 +54,10 @@ Exchange::~Exchange() {
 
 void Exchange::Start() {
   const auto self = shared_from_this();
+  if (head_.method_text == "PURGE") {
+    Purge();
+    return;
+  }
   if (rule_ == nullptr) {
     outcome_ = Outcome::kRefused;
     SendProblem(404, "no rule matches this request", "no-rule");
@@ -211,7 +215,11 @@ void Exchange::OnRemote(cache::Result<cache::StoredPtr> found) {
     selected = {std::move(*found), false};
     from_remote_ = true;
     if (auto permit = worker_.store().TryLead(key_, head_, rule_->cache)) {
-      permit.CompleteWith(selected.response, true);
+      if (!permit.CompleteWith(selected.response, true)) {
+        permit.Release(Reason::kPurged);
+        selected = {nullptr, other_variants_};
+        from_remote_ = false;
+      }
     }
   }
   ActOn(selected);

@@ -19,6 +19,8 @@
 #include "proxy/keyed_body.h"
 #include "proxy/metrics.h"
 #include "proxy/net/pooled.h"
+#include "proxy/purge_request.h"
+#include "proxy/purger.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/responder.h"
 #include "proxy/snapshot.h"
@@ -64,7 +66,7 @@ class Exchange final : public FetchHandler,
   void OnFillProgress();
   // The answer is not to be shared: it goes on as this exchange's own.
   void TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
-                const http1::Framing& framing, cache::Reason not_stored);
+                const http1::Framing& framing, cache::Reason not_stored, uint64_t asked_sequence);
   void OnLeaderInterim(const cache::ResponseHead& head) { SendInterim(head); }
 
  private:
@@ -88,6 +90,10 @@ class Exchange final : public FetchHandler,
   void OnVerdict(const LimitVerdict& verdict);
   void RefuseByLimit(const LimitVerdict& verdict);
   void RefuseUnidentified(const rules::RateLimitPolicy& policy);
+
+  // PURGE (exchange_purge.cc).
+  void Purge();
+  void OnPurgeDone(const PurgeRequest& request, const PurgeAnswer& answer);
 
   // Lookup and roles (exchange.cc).
   void LookUp();
@@ -125,7 +131,8 @@ class Exchange final : public FetchHandler,
   void SendPassedHead(cache::ResponseHead& head, const http1::Framing& framing);
   void FlushHead();
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
-  void OnInvalidated();
+  void OwnPurge(const PurgeAnswer& answer);
+  void OnPurged(const PurgeAnswer& answer);
   void FeedTee(std::string_view data);
   void FinishTee();
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
@@ -194,7 +201,8 @@ class Exchange final : public FetchHandler,
   cache::FillPermit tee_;  // an answer of our own that is stored on its way
   std::optional<uint64_t> tee_left_;  // bytes of it still to come, if known
   std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
-  size_t invalidations_pending_ = 0;
+  uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
+  uint64_t purging_since_ = 0;   // the last purge known before our own
   std::unique_ptr<Tunnel> tunnel_;
 
   // Answer.

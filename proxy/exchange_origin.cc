@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "cache/invalidation.h"
 #include "cache/range.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
+#include "proxy/purge_targets.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
@@ -34,6 +34,7 @@ void Exchange::GoToOrigin() {
 
 void Exchange::StartPass() {
   state_ = State::kFetching;
+  asked_sequence_ = worker_.store().purges().head();
   followed_ = false;
   if (decision_.action == cache::Action::kBypass) outcome_ = Outcome::kBypass;
   cache_status_.forward = cache::ForwardFor(decision_.reason);
@@ -72,8 +73,10 @@ void Exchange::StartPass() {
 }
 
 void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
-                        const http1::Framing& framing, Reason not_stored) {
+                        const http1::Framing& framing, Reason not_stored,
+                        uint64_t asked_sequence) {
   const auto self = shared_from_this();
+  asked_sequence_ = asked_sequence;
   reader_ = {};
   task_.reset();  // its part is done; what the answer carries goes out with the answer
   state_ = State::kFetching;
@@ -166,6 +169,10 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
     key_.Build(as_get, rule_->key);
   }
   cache::StoredResponse::Parts parts;
+  parts.purge_sequence = asked_sequence_;
+  cache::TagSet tags;
+  CollectTags(snapshot_->rules, *rule_, as_get, head.fields, tags);
+  parts.tags = tags.Take();
   parts.key = key_.text();
   parts.vary = cache::ParseVary(head.fields);
   parts.vary_values = cache::VaryValues(parts.vary, as_get, rule_->cache);
@@ -183,8 +190,12 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
     tee_ = worker_.store().TryLead(key_, as_get, rule_->cache);
   }
   if (!tee_) return;
+  tee_.MarkAskedAt(asked_sequence_);
+  if (!tee_.Publish(cache::StoredResponse::Make(std::move(parts)), length)) {
+    tee_.Release(Reason::kPurged);
+    return;
+  }
   tee_left_ = length;
-  tee_.Publish(cache::StoredResponse::Make(std::move(parts)), length);
   cache_status_.stored = true;
 }
 
@@ -201,6 +212,7 @@ bool Exchange::BeginPartTee(const cache::ResponseHead& head, cache::StoredRespon
 }
 
 void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
+  if (stored_) stored_ = worker_.store().purges().Check(stored_);
   if (!stored_ || head.status >= 500) return;
   // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5).
   if (head.status == stored_->facts().status &&
@@ -215,8 +227,11 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
     if (update.verdict.store) permit = worker_.store().TryLead(key_, as_get, rule_->cache);
     if (!permit) return;  // somebody is fetching the whole
     const cache::StoredPtr updated = cache::StoredResponse::WithFields(
-        *stored_, std::move(update.fields), update.verdict.facts);
-    permit.CompleteWith(updated, true);
+        *stored_, update.fields, update.verdict.facts, {}, asked_sequence_);
+    if (!permit.CompleteWith(updated, true)) {
+      permit.Release(Reason::kPurged);
+      return;
+    }
     if (worker_.remote() != nullptr) worker_.remote()->Put(updated, rule_->cache);
     return;
   }
@@ -225,28 +240,28 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
 }
 
 void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing) {
-  const auto targets = cache::InvalidatedBy(head_, head);
-  for (const cache::InvalidTarget& target : targets) {
-    // The key as a GET of that URI would build it, under the rule that would match it.
-    cache::RequestHead get;
-    get.method = Method::kGet;
-    get.method_text = "GET";
-    get.scheme = target.scheme;
-    get.authority = target.authority;
-    get.target = target.target;
-    const rules::MatchResult match = snapshot_->rules.Match(get);
-    if (match.status != rules::MatchResult::Status::kMatched) continue;
+  PurgeOrder order;
+  OwnPurges own_purges = PurgedBy(snapshot_->rules, *rule_, head_, head);
+  order.records = std::move(own_purges.records);
+  if (order.records.empty()) {
+    SendPassedHead(head, framing);
+    return;
+  }
+  // The URL's own responses need not wait for somebody to meet them, and what was learned of them
+  // may not hold any more.
+  const cache::RequestHead get = GetOf({head_.scheme, head_.authority, head_.target});
+  const rules::MatchResult match = snapshot_->rules.Match(get);
+  if (match.status == rules::MatchResult::Status::kMatched) {
     cache::CacheKey key;
     key.Build(get, match.rule->key);
     worker_.store().Invalidate(key);
-    if (worker_.remote() != nullptr && worker_.remote()->available()) {
-      ++invalidations_pending_;
-      worker_.remote()->Remove(key, [weak = weak_from_this()](bool) {
-        if (const auto self = weak.lock()) self->OnInvalidated();
-      });
-    }
+    if (worker_.remote() != nullptr) worker_.remote()->Remove(key, nullptr);
   }
-  if (invalidations_pending_ == 0) {
+  purging_since_ = worker_.store().purges().head();
+  PurgeAnswer answer;
+  if (worker_.purger().PurgeHere(order, &answer)) {
+    OwnPurge(answer);
+    worker_.purger().Refresh(std::move(own_purges.refresh));
     SendPassedHead(head, framing);
     return;
   }
@@ -254,11 +269,26 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
   passed_head_ = head;
   passed_framing_ = framing;
   fetch_->Pause();
+  worker_.purger().PurgeFrom(worker_.loop(), std::move(order),
+                             [weak = weak_from_this(), purger = &worker_.purger(),
+                              refresh = std::move(own_purges.refresh)](const PurgeAnswer& done) {
+                               purger->Refresh(refresh);
+                               if (const auto self = weak.lock()) self->OnPurged(done);
+                             });
 }
 
-void Exchange::OnInvalidated() {
+// What this exchange purged itself does not concern its own answer, as long as nobody else purged
+// anything meanwhile.
+void Exchange::OwnPurge(const PurgeAnswer& answer) {
+  if (asked_sequence_ == purging_since_ && answer.before == purging_since_) {
+    asked_sequence_ = answer.sequence;
+  }
+}
+
+void Exchange::OnPurged(const PurgeAnswer& answer) {
   const auto self = shared_from_this();
-  if (--invalidations_pending_ > 0 || !client_) return;
+  if (!client_) return;
+  OwnPurge(answer);
   SendPassedHead(passed_head_, passed_framing_);
   if (fetch_) fetch_->Resume();
 }
@@ -392,6 +422,7 @@ void Exchange::OnFetchError(const FetchError& error) {
     return;
   }
   // What is stored may stand in for an origin that can't be reached (RFC 9111 4.2.4).
+  if (stored_) stored_ = worker_.store().purges().Check(stored_);
   if (stored_ && has_key_ && !error.head_received) {
     const Reason reason = cache::MayServeOnError(head_, stored_->facts(), worker_.WallNow(), false,
                                                  error.status, rule_->cache);

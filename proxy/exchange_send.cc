@@ -132,8 +132,14 @@ void Exchange::PumpReader() {
       case FillState::kReleased:
         reader_ = {};
         wait_timer_.Cancel();
-        // Ours alone: the task hands the answer over; a follower fetches for itself.
-        if (followed_) GoToOrigin();
+        // Ours alone: the task hands the answer over; a follower fetches for itself, or looks again
+        // if the fetch it waited for turned out to be older than a purge.
+        if (!followed_) return;
+        if (view.reason == Reason::kPurged && ++restarts_ <= kMaxRestarts) {
+          LookUp();
+        } else {
+          GoToOrigin();
+        }
         return;
       case FillState::kFailed:
         if (head_sent_) {

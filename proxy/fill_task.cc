@@ -9,6 +9,8 @@
 #include "cache/validation.h"
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
+#include "proxy/json_tags.h"
+#include "proxy/purge_targets.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
@@ -56,8 +58,14 @@ void FillTask::Done() {
   worker_.Forget(this);
 }
 
-void FillTask::Complete(cache::StoredPtr response, bool insert, cache::Reason why) {
-  job_.permit.CompleteWith(std::move(response), insert, why);
+bool FillTask::Complete(cache::StoredPtr response, bool insert, cache::Reason why) {
+  return job_.permit.CompleteWith(std::move(response), insert, why);
+}
+
+bool FillTask::CheckStored() {
+  if (job_.prefix) job_.prefix = worker_.store().purges().Check(job_.prefix);
+  if (job_.stored) job_.stored = worker_.store().purges().Check(job_.stored);
+  return job_.stored != nullptr;
 }
 
 void FillTask::AskRemote() {
@@ -83,10 +91,13 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
   const bool background = job_.leader.expired();
   if (decision.action == cache::Action::kServe ||
       (decision.action == cache::Action::kServeStaleAndRefresh && !background)) {
-    from_remote_ = true;
-    Complete(response, true);
-    TellLeader();
-    Done();
+    if (Complete(response, !response->facts().stale_by_purge)) {
+      from_remote_ = true;
+      TellLeader();
+      Done();
+      return;
+    }
+    StartFetch();
     return;
   }
   // Too old to serve, but perhaps a better base for a validation than what we have.
@@ -97,9 +108,10 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
 }
 
 void FillTask::StartFetch() {
+  asked_sequence_ = job_.permit.MarkAsked();
   const cache::RequestHead* head = job_.head.get();
   cache::RequestHead validating;
-  if (job_.stored) {
+  if (CheckStored()) {
     validating = *head;
     conditional_ = cache::MakeConditional(validating, job_.stored->Fields());
     head = &validating;
@@ -126,12 +138,11 @@ void FillTask::OnInterim(cache::ResponseHead& head) {
 }
 
 bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
-  if (!job_.stored || published_) return false;
+  if (published_ || !CheckStored()) return false;
   stale_reason_ = cache::MayServeOnError(*job_.head, job_.stored->facts(), worker_.WallNow(),
                                          reached, status, job_.rule->cache);
   if (stale_reason_ == cache::Reason::kNone) return false;
-  Complete(job_.stored, false, stale_reason_);
-  return true;
+  return Complete(job_.stored, false, stale_reason_);
 }
 
 // Fields that a qualified no-cache or private names, or that speak of one exchange, go to the client
@@ -169,10 +180,18 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
       worker_.store().Invalidate(job_.key);
     }
   }
+  cache::TagSet tags;
+  CollectTags(job_.snapshot->rules, *job_.rule, *job_.head, head.fields, tags);
+  const cache::StoredPtr updated = cache::StoredResponse::WithFields(
+      *job_.stored, update.fields, facts, tags.ids(), asked_sequence_);
+  if (!Complete(updated, update.verdict.store)) {
+    // What the origin confirmed was purged meanwhile.
+    revalidated_ = stored_answer_ = false;
+    FetchWhole();
+    return;
+  }
   KeepOwnFields(head.fields, update.fields);
-  const cache::StoredPtr updated =
-      cache::StoredResponse::WithFields(*job_.stored, std::move(update.fields), facts);
-  Complete(updated, update.verdict.store);
+  TellLeader();
   if (update.verdict.store && worker_.remote() != nullptr) {
     worker_.remote()->Put(updated, job_.rule->cache);
   }
@@ -200,7 +219,7 @@ bool FillTask::CompleteFromPrefix(const cache::ResponseHead& head) {
                       worker_.WallNow(), worker_.Random(), job_.rule->cache);
   if (!verdict.store) return false;
   verdict_reason_ = verdict.reason;
-  Publish(whole, verdict, prefix.complete_length());
+  if (!Publish(whole, verdict, prefix.complete_length())) return false;
   std::array<iovec, 16> pieces;
   for (uint64_t at = 0; at < prefix.body().size();) {
     const size_t count = prefix.body().Gather(at, prefix.body().size() - at, pieces);
@@ -213,7 +232,20 @@ bool FillTask::CompleteFromPrefix(const cache::ResponseHead& head) {
   return true;
 }
 
-void FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
+// The answer is this request's own: followers fetch for themselves.
+void FillTask::HandOver(cache::ResponseHead& head, const http1::Framing& framing,
+                        cache::Reason why) {
+  job_.permit.Release(why);
+  if (const auto leader = job_.leader.lock()) {
+    leader->TakeOver(std::exchange(fetch_, nullptr), head, framing, why, asked_sequence_);
+  } else {
+    fetch_->Cancel();
+  }
+  Done();
+}
+
+// False: purged since the origin was asked.
+bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
                        std::optional<uint64_t> length) {
   cache::StoredResponse::Parts parts;
   parts.key = job_.key.text();
@@ -223,10 +255,23 @@ void FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
   parts.reason = head.reason;
   parts.fields = cache::StoredFields(head, worker_.WallNow(), job_.rule->cache);
   KeepOwnFields(head.fields, parts.fields);
+  parts.purge_sequence = asked_sequence_;
+  cache::TagSet tags;
+  CollectTags(job_.snapshot->rules, *job_.rule, *job_.head, head.fields, tags);
+  if (HasJsonTags(head)) {
+    // Its own tags are known at its end. Until then every tag may be one.
+    json_tags_ = tags;
+    tags.AddId(cache::kAnyTag);
+  }
+  parts.tags = tags.Take();
+  if (!job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length)) {
+    own_fields_.clear();
+    return false;
+  }
   stored_answer_ = true;
   published_ = true;
-  job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length);
   TellLeaderSoon();
+  return true;
 }
 
 void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
@@ -237,7 +282,6 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   if (conditional_ && head.status == 304) {
     if (cache::NotModifiedSelects(job_.stored->Fields(), head.fields)) {
       OnNotModified(head);
-      TellLeader();
       return;
     }
     // It speaks of something we do not have: ask again, without conditions.
@@ -264,19 +308,13 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
     if (!server_error && head.status != 304) {
       worker_.store().RememberUncacheable(job_.key, now);
     }
-    job_.permit.Release(verdict.reason);
-    if (const auto leader = job_.leader.lock()) {
-      leader->TakeOver(std::exchange(fetch_, nullptr), head, framing, verdict.reason);
-    } else {
-      fetch_->Cancel();
-    }
-    Done();
+    HandOver(head, framing, verdict.reason);
     return;
   }
   std::optional<uint64_t> length;
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
-  Publish(head, verdict, length);
+  if (!Publish(head, verdict, length)) HandOver(head, framing, cache::Reason::kPurged);
 }
 
 void FillTask::OnData(std::string_view data) {
@@ -313,6 +351,21 @@ void FillTask::CheckBacklog() {
   });
 }
 
+bool FillTask::HasJsonTags(const cache::ResponseHead& head) const {
+  return !job_.rule->tags_from_json.empty() && head.status == 200 &&
+         !head.fields.Has(cache::FieldId::kContentEncoding) &&
+         IsJsonType(head.fields.First(cache::FieldId::kContentType).value_or(std::string_view()));
+}
+
+cache::StoredPtr FillTask::FinishTagged(std::string trailers) {
+  if (!json_tags_) return job_.permit.Finish(std::move(trailers));
+  const std::string body = job_.permit.CopyBody(kMaxTaggedBody);
+  // Too long to be looked through: what it holds nobody knows, so that any tag purges it.
+  if (body.empty()) return job_.permit.Finish(std::move(trailers));
+  AddJsonTags(body, job_.rule->tags_from_json, *json_tags_);
+  return job_.permit.Finish(std::move(trailers), &json_tags_->ids());
+}
+
 void FillTask::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   if (published_ && job_.permit) {
@@ -322,7 +375,7 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
       cache::RemoveForbiddenTrailers(trailers);
       http1::AppendFields(lines, trailers);
     }
-    const cache::StoredPtr stored = job_.permit.Finish(std::move(lines));
+    const cache::StoredPtr stored = FinishTagged(std::move(lines));
     stored_answer_ = stored != nullptr;
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
     if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);

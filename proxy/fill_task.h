@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -66,15 +67,20 @@ class FillTask final : public FetchHandler,
   void AskRemote();
   void OnRemote(cache::Result<cache::StoredPtr> found);
   void StartFetch();
+  bool HasJsonTags(const cache::ResponseHead& head) const;
+  cache::StoredPtr FinishTagged(std::string trailers);
+  void HandOver(cache::ResponseHead& head, const http1::Framing& framing, cache::Reason why);
+  // True if it can still be used; what a purge made of it takes its place.
+  bool CheckStored();
   void KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored);
   void OnNotModified(const cache::ResponseHead& head);
   bool CompleteFromPrefix(const cache::ResponseHead& head);
   void FetchWhole();
-  void Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
-               std::optional<uint64_t> length);
+  [[nodiscard]] bool Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
+                             std::optional<uint64_t> length);
   bool FallBackOnStale(bool reached, uint16_t status);
-  void Complete(cache::StoredPtr response, bool insert,
-                cache::Reason why = cache::Reason::kNone);
+  [[nodiscard]] bool Complete(cache::StoredPtr response, bool insert,
+                              cache::Reason why = cache::Reason::kNone);
   void TellLeader();
   void TellLeaderSoon();
   void Done();
@@ -94,6 +100,8 @@ class FillTask final : public FetchHandler,
   std::unique_ptr<cache::RemoteStore::Pending> remote_pending_;
   int64_t remote_started_ns_ = 0;
   std::shared_ptr<Fetch> fetch_;
+  uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
+  std::optional<cache::TagSet> json_tags_;  // what the head gave; more come from the body
   bool conditional_ = false;
   bool completing_ = false;  // what lies behind the prefix was asked for
   bool published_ = false;

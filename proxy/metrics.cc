@@ -400,6 +400,56 @@ void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
             process.start_time);
 }
 
+void WritePurges(Writer& out, const PurgeStatus& purges) {
+  const auto number = [](uint64_t value) { return static_cast<double>(value); };
+  out.Family(MetricType::Counter, "satchel_purges_total",
+             "Purges that took effect here, whoever asked for them.");
+  for (size_t kind = 0; kind < cache::kPurgeKinds; ++kind) {
+    const std::string word(cache::PurgeKindWord(static_cast<cache::PurgeKind>(kind)));
+    out.Series(number(purges.table.applied[kind][0]), {{"kind", word}, {"mode", "hard"}});
+    out.Series(number(purges.table.applied[kind][1]), {{"kind", word}, {"mode", "soft"}});
+  }
+  out.Gauge("satchel_purge_table_records", "Names in the purge table.",
+            number(purges.table.records));
+  out.Family(MetricType::Counter, "satchel_purged_responses_total",
+             "Stored responses met after a purge: gone, stale, or doubtful (to be validated).");
+  out.Series(number(purges.table.gone), {{"fate", "gone"}});
+  out.Series(number(purges.table.softened), {{"fate", "stale"}});
+  out.Series(number(purges.table.doubtful), {{"fate", "doubtful"}});
+  out.Gauge("satchel_purge_refreshes_waiting", "URLs to be fetched again after a purge.",
+            number(purges.refreshes_waiting));
+  if (!purges.shared) return;
+  out.Gauge("satchel_purge_coherent",
+            "1 while purges of other instances are known in time; else nothing of theirs is used.",
+            purges.coherent ? 1 : 0);
+  out.Gauge("satchel_purge_channel_up", "1 while the subscribed connection stands.",
+            purges.channel_up ? 1 : 0);
+  out.Counted("satchel_purge_channel_disconnects_total", "Times that connection was lost.",
+              number(purges.channel_disconnects));
+  out.Family(MetricType::Counter, "satchel_purge_batches_total",
+             "Batches of purges: published, applied here alone for now, received of others.");
+  out.Series(number(purges.published), {{"way", "published"}});
+  out.Series(number(purges.unpublished), {{"way", "alone"}});
+  out.Series(number(purges.received), {{"way", "received"}});
+  out.Counted("satchel_purge_gaps_total", "Messages that did not follow on the last one known.",
+              number(purges.gaps));
+  out.Counted("satchel_purge_repaired_total", "Batches learned from the log after such a gap.",
+              number(purges.repaired));
+  out.Counted("satchel_purge_log_losses_total",
+              "Times the log was found lost and begun anew: everything stored became doubtful.",
+              number(purges.epoch_losses));
+  out.Counted("satchel_purge_log_failed_reads_total", "Readings of the log without an answer.",
+              number(purges.failed_reads));
+  out.Counted("satchel_purge_doubts_total",
+              "Times everything stored became doubtful because nothing could be heard.",
+              number(purges.doubted));
+  out.Gauge("satchel_purge_lag_seconds",
+            "Of the last message: from the purge by Redis' clock to its effect here.",
+            number(purges.lag_us) / 1e6);
+  out.Gauge("satchel_instances_live", "Instances that share the Redis, this one included.",
+            number(purges.live_instances));
+}
+
 }  // namespace
 
 std::string_view OutcomeWord(Outcome outcome) {
@@ -436,6 +486,7 @@ std::vector<MetricFamily> MetricsRegistry::Collect(const ProcessStatus& process,
   WriteUpstreams(out, servers);
   WriteStores(out, store_->stats(), process);
   WriteRedisNodes(out, workers_);
+  WritePurges(out, process.purges);
   WriteRest(out, process, workers_.size());
   return families;
 }

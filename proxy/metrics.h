@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cache/reason.h"
+#include "cache/purges.h"
 #include "cache/store.h"
 
 namespace prometheus {
@@ -255,6 +256,26 @@ struct ServerStatus {
   uint64_t in_flight = 0;
 };
 
+// What is known of purges, and how. The counters of the log are absent without a shared store.
+struct PurgeStatus {
+  cache::Purges::Stats table;
+  bool shared = false;
+  bool coherent = true;  // nothing older than stores.l1.incoherent_ttl can have been missed
+  bool channel_up = false;
+  uint64_t channel_disconnects = 0;
+  uint64_t published = 0;
+  uint64_t unpublished = 0;
+  uint64_t received = 0;
+  uint64_t gaps = 0;
+  uint64_t repaired = 0;
+  uint64_t epoch_losses = 0;
+  uint64_t failed_reads = 0;
+  uint64_t doubted = 0;
+  uint64_t lag_us = 0;
+  uint64_t live_instances = 1;
+  uint64_t refreshes_waiting = 0;
+};
+
 // What the main thread knows besides the workers' numbers.
 struct ProcessStatus {
   std::string version;
@@ -272,6 +293,7 @@ struct ProcessStatus {
   uint64_t log_lines_written = 0;
   uint64_t log_lines_dropped = 0;
   uint64_t log_write_errors = 0;
+  PurgeStatus purges;
 };
 
 // Sums over the workers and writes the Prometheus text format. Main thread.

@@ -237,7 +237,7 @@ std::string BuildProblem(const Problem& problem, const ReplyContext& context, bo
   std::string out;
   http1::AppendStatusLine(out, problem.status, cache::ReasonPhrase(problem.status));
   http1::AppendField(out, "Date", cache::FormatHttpDate(context.now));
-  http1::AppendField(out, "Content-Type", "application/problem+json");
+  http1::AppendField(out, "Content-Type", problem.media_type);
   http1::AppendField(out, "Content-Length", static_cast<uint64_t>(body.size()));
   http1::AppendField(out, "Cache-Control", "no-store");
   if (context.cache_status.reason != cache::Reason::kNone ||

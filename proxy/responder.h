@@ -62,6 +62,7 @@ struct Problem {
   std::string_view reason;      // a short hyphenated word for programs
   std::string_view type;        // empty: about:blank
   std::string body;             // replaces the generated one
+  std::string_view media_type = "application/problem+json";
   std::string fields;           // more lines with CRLF
 };
 std::string BuildProblem(const Problem& problem, const ReplyContext& context, bool head_only);

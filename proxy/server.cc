@@ -26,6 +26,7 @@ using cache::Result;
 using std::chrono::milliseconds;
 
 constexpr int64_t kDrainLookMs = 10;
+constexpr int64_t kSettleMs = 500;
 constexpr milliseconds kJoinPatience{5000};
 constexpr milliseconds kLogPatience{1000};
 constexpr int64_t kOldAdminMs = 2 * AdminListener::kDeadlineMs;
@@ -140,9 +141,10 @@ bool Server::StartWorkers() {
   store_ = std::make_unique<cache::Store>(StoreOptions(config));
   limiter_ = std::make_unique<LocalLimiter>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
+  purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
 
   auto workers = WorkerThreads::Create(WorkersFor(config), snapshot_,
-                                       Worker::Shared{*store_, *limiter_, *log_output_});
+                                       Worker::Shared{*store_, *limiter_, *log_output_, *purger_});
   if (!workers) {
     OpsLog().error("{}", workers.error().message);
     return false;
@@ -160,8 +162,22 @@ bool Server::StartWorkers() {
   }
   admin_listener_ = std::move(*admin);
   admin_.SetToken(config.admin.token);
+  purger_->OnRefetch([this](const cache::HttpUri& uri) { workers_->Refetch(uri); });
+  purger_->Start();
+  SettlePurges();
   workers_->Start();
   return true;
+}
+
+// What others purged has to be known before what they stored may be used: a moment's wait spares the
+// first requests a fetch.
+void Server::SettlePurges() {
+  const int64_t until = net::EventLoop::ReadClockMs() + kSettleMs;
+  net::Timer tick;
+  while (!purger_->settled() && net::EventLoop::ReadClockMs() < until) {
+    loop_.SetTimer(tick, kSettleMs / 10);
+    loop_.Turn(true);
+  }
 }
 
 void Server::OnSignal(void* self, short) {
@@ -255,6 +271,7 @@ std::vector<std::string> Server::TryReload(LoadedConfig loaded) {
   SetOpsLogLevel(config.log.level);
   log_output_->Redirect(config.log.to);
   snapshot_ = std::move(*built);
+  purger_->Apply(snapshot_);
   workers_->Apply(snapshot_, [this, generation = snapshot_->generation](std::string why) {
     loop_.Post([this, generation, why = std::move(why)] {
       OpsLog().error("configuration {}: {}", generation, why);
@@ -289,7 +306,7 @@ Result<void> Server::CheckNewListeners(const rules::Config& config) const {
 Result<std::unique_ptr<AdminListener>> Server::OpenAdmin(const rules::Config& config) {
   if (!config.admin.address) return nullptr;
   return AdminListener::Open(loop_, *config.admin.address, [this](const AdminRequest& request) {
-    return admin_.Handle(request);
+    return admin_.Answer(request);
   });
 }
 
@@ -299,6 +316,9 @@ std::vector<std::string> Server::NeedsRestart(const rules::Config& config) const
   if (WorkersFor(config) != workers_->size()) what.emplace_back("workers");
   if (store.capacity != store_->options().capacity) what.emplace_back("stores.l1.size");
   if (store.max_object != store_->options().max_object) what.emplace_back("stores.l1.max_object");
+  if (config.l1.incoherent_ttl != started_->config.l1.incoherent_ttl) {
+    what.emplace_back("stores.l1.incoherent_ttl");
+  }
   if (!SameRedis(config.l2, started_->config.l2)) what.emplace_back("stores.l2");
   return what;
 }
@@ -319,6 +339,7 @@ void Server::BeginShutdown(std::string_view why) {
 
 void Server::StopAccepting() {
   phase_ = Phase::kDraining;
+  purger_->Leave();
   drain_until_ms_ = net::EventLoop::ReadClockMs() + snapshot_->config.shutdown.drain.count();
   workers_->BeginDrain();
   shutdown_timer_.OnFire([this] { CheckDrained(); });
@@ -343,6 +364,7 @@ int Server::Finish() {
   old_admin_listeners_.clear();
   watcher_.reset();
   metrics_.reset();
+  purger_.reset();   // the workers' threads have ended
   workers_.reset();  // hands over the last log lines
   log_output_->Close(kLogPatience);
   OpsLog().info("ended");

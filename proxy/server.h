@@ -18,6 +18,7 @@
 #include "proxy/log_output.h"
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
+#include "proxy/purger.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker_threads.h"
 
@@ -49,6 +50,7 @@ class Server {
 
   bool Start();
   bool StartWorkers();
+  void SettlePurges();
   static void OnSignal(void* self, short what);
   void Handle(int signal);
 
@@ -65,6 +67,7 @@ class Server {
   [[noreturn]] void QuitNow(int code, std::string_view why);
 
   Admin::Actions AdminActions();
+  void Purge(const AdminRequest& request);
   ProcessStatus CurrentStatus() const;
   nlohmann::ordered_json StatusJson() const;
   void LogStart() const;
@@ -87,6 +90,7 @@ class Server {
   std::unique_ptr<cache::Store> store_;
   std::unique_ptr<LocalLimiter> limiter_;
   std::unique_ptr<LogOutput> log_output_;
+  std::unique_ptr<Purger> purger_;
   std::unique_ptr<WorkerThreads> workers_;
   std::map<std::string, std::string> bound_;  // at the start: name and address -> as bound
   std::unique_ptr<MetricsRegistry> metrics_;

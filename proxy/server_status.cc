@@ -6,6 +6,7 @@
 
 #include "proxy/ops_log.h"
 #include "proxy/process_info.h"
+#include "proxy/purge_request.h"
 #include "proxy/server.h"
 
 namespace satchel::proxy {
@@ -52,7 +53,32 @@ Admin::Actions Server::AdminActions() {
     return Reload("admin request from " + who, ok);
   };
   actions.drain = [this](const std::string& who) { BeginShutdown("admin request from " + who); };
+  actions.purge = [this](const AdminRequest& request) { Purge(request); };
   return actions;
+}
+
+void Server::Purge(const AdminRequest& request) {
+  const auto asked = PurgeRequest::FromJson(request.body);
+  if (!asked) {
+    request.respond(Problem(400, asked.error().message));
+    return;
+  }
+  auto plan = PlanOf(*asked, snapshot_->rules);
+  if (!plan) {
+    request.respond(Problem(422, plan.error().message));
+    return;
+  }
+  purger_->Purge(std::move(plan->order),
+                 [this, asked = *asked, refresh = std::move(plan->refresh), peer = request.peer,
+                  respond = request.respond](const PurgeAnswer& answer) {
+                   LogPurge(asked, answer, "admin request from " + peer);
+                   purger_->Refresh(refresh);
+                   PurgeReport report = Report(asked, answer);
+                   AdminReply reply;
+                   reply.status = report.status;
+                   reply.body = std::move(report.json);
+                   respond(reply);
+                 });
 }
 
 ProcessStatus Server::CurrentStatus() const {
@@ -72,6 +98,7 @@ ProcessStatus Server::CurrentStatus() const {
   status.log_lines_written = log_output_->lines_written();
   status.log_lines_dropped = log_output_->lines_dropped();
   status.log_write_errors = log_output_->write_errors();
+  status.purges = purger_->status();
   return status;
 }
 

@@ -20,6 +20,7 @@
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/tls.h"
+#include "proxy/purger.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/redis/commander.h"
 #include "proxy/redis/redis_store.h"
@@ -42,6 +43,7 @@ class Worker {
     cache::Store& store;
     LocalLimiter& limiter;
     LogOutput& log_output;
+    Purger& purger;
   };
 
   // All references must outlive the worker.
@@ -74,6 +76,7 @@ class Worker {
   AccessLog& access_log() { return access_log_; }
   net::Resolver& resolver() { return resolver_; }
   cache::RemoteStore* remote() { return redis_store_.get(); }  // null: memory alone
+  Purger& purger() { return shared_.purger; }
   RateLimiter& limiter() { return *rate_limiter_; }
   http1::HeadParser& parser() { return parser_; }
   AuthorityCache& authority_cache() { return authority_cache_; }
@@ -96,9 +99,12 @@ class Worker {
   void Keep(std::shared_ptr<FillTask> task);
   void Forget(FillTask* task);
   void SyncRedisNodes();    // the same for each server, once a second
+  // Any thread: fetches the URL into the store, as a client's GET would.
+  void Refetch(cache::HttpUri uri);
   void SyncRedisMetrics();  // copies the Redis client's counters to where scrapes look
 
  private:
+  void RefetchNow(const cache::HttpUri& uri);
   void ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string)>& failed);
   void BuildPools();
   void BuildRedis();

@@ -37,6 +37,11 @@ class WorkerThreads {
   // Tells all threads to end; false if one has not within `patience`.
   bool Join(std::chrono::milliseconds patience);
 
+  // By the workers in turn.
+  void Refetch(const cache::HttpUri& uri) {
+    slots_[next_refetch_++ % slots_.size()]->worker.Refetch(uri);
+  }
+
   size_t size() const { return slots_.size(); }
   size_t open_connections() const;
   size_t open_connections(size_t index) const { return slots_[index]->worker.open_connections(); }
@@ -70,6 +75,7 @@ class WorkerThreads {
   WorkerThreads() = default;
 
   std::vector<std::unique_ptr<Slot>> slots_;
+  size_t next_refetch_ = 0;
   std::vector<net::Address> bound_;
   std::shared_ptr<Ended> ended_ = std::make_shared<Ended>();
 };

@@ -70,6 +70,29 @@ void CheckCaching(const Rule& rule, Diagnostics* to) {
   }
 }
 
+bool IsNamed(const std::vector<std::string>& globs, std::string_view name) {
+  return std::find(globs.begin(), globs.end(), name) != globs.end();
+}
+
+// Two requests with one key would store under different tags, and only the first one's would count.
+void CheckTags(const Rule& rule, Diagnostics* to) {
+  for (const TagTemplate& tag : rule.tags) {
+    for (const TagTemplate::Part& part : tag.parts()) {
+      if (part.source != TagTemplate::Source::kQuery) continue;
+      const bool dropped =
+          IsNamed(rule.key.query_deny, part.text) ||
+          (!rule.key.query_allow.empty() && !IsNamed(rule.key.query_allow, part.text) &&
+           std::none_of(rule.key.query_allow.begin(), rule.key.query_allow.end(),
+                        [](const std::string& glob) { return glob.find('*') != std::string::npos; }));
+      if (!dropped) continue;
+      Warn(rule, ".cache.tags",
+           "\"" + tag.text() + "\" uses the query's " + part.text +
+               ", which the key drops; keep it in key.query, or leave it out of the tag",
+           to);
+    }
+  }
+}
+
 void CheckUnused(const Config& config, Diagnostics* to) {
   std::set<std::string_view> used;
   for (const Rule& rule : config.rules) used.insert(rule.upstream);
@@ -126,7 +149,14 @@ void CheckDoors(const Config& config, Diagnostics* to) {
 std::vector<Diagnostic> CheckConfig(const Config& config) {
   Diagnostics warnings;
   CheckShadows(config.rules, &warnings);
-  for (const Rule& rule : config.rules) CheckCaching(rule, &warnings);
+  for (const Rule& rule : config.rules) {
+    CheckCaching(rule, &warnings);
+    CheckTags(rule, &warnings);
+  }
+  if (!config.purge.channel.empty() && !config.l2) {
+    warnings.push_back({config.file, 0, 0, "purge.channel",
+                        "nobody is heard on it without stores.l2.redis; add that"});
+  }
   CheckUnused(config, &warnings);
   CheckDoors(config, &warnings);
   if (config.l1.size != 0 && config.l1.max_object > config.l1.size) {

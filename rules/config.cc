@@ -93,6 +93,7 @@ std::optional<Endpoint> ParseServerAddress(std::string_view text) {
 Config DefaultConfig() {
   Config config;
   config.admin.address = ParseListenAddress("127.0.0.1:9901");
+  config.purge.allow.push_back({.from = {*ParseIpPrefix("127.0.0.0/8"), *ParseIpPrefix("::1")}});
   return config;
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "rules/ip_address.h"
@@ -79,6 +80,8 @@ struct Upstream {
 struct L1Config {
   uint64_t size = 0;  // 0 = a quarter of the memory limit
   uint64_t max_object = 4 << 20;
+  // How long what is stored may be served unasked while purges of others can't be heard of.
+  Millis incoherent_ttl = std::chrono::seconds(1);
 };
 
 // The breaker opens after `failures` in a row and lets one attempt through after `open_for`.
@@ -121,6 +124,23 @@ struct AdminConfig {
   std::string token;                // empty = none wanted
 };
 
+// Who may purge, and how it is asked for.
+struct PurgeConfig {
+  // All that is set must hold: the address, the token. At least one is set.
+  struct Grant {
+    std::vector<IpPrefix> from{};
+    std::string token{};
+    // What it may purge.
+    bool url = true, tag = true, prefix = true, rule = true, host = true, all = true;
+  };
+  std::vector<Grant> allow;  // never empty: loopback, if nothing was written
+  std::string channel;       // in Redis, for messages of applications; empty: none
+  // Entity in a message -> tags; {name} stands for a member of the message.
+  std::vector<std::pair<std::string, std::vector<TagTemplate>>> events;
+  Millis ack{500};           // how long to wait for the other instances; 0: not at all
+  uint32_t refresh_rate = 20;  // fetches a second after purges with refresh
+};
+
 enum class AccessLog : uint8_t { kJson, kText, kOff };
 enum class LogLevel : uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
 
@@ -149,6 +169,7 @@ struct Config {
   AdminConfig admin;
   LogConfig log;
   ShutdownConfig shutdown;
+  PurgeConfig purge;
 };
 
 // What is assumed when nothing is said: the admin address and nothing else to serve.

@@ -128,6 +128,7 @@ class Parser {
     });
     ForEachItem("rate_limits", [&](const Cursor& item) { ParseRateLimit(item, &config_); });
     if (const auto admin = Single("admin")) ParseAdmin(*admin, &config_.admin);
+    if (const auto purge = Single("purge")) ParsePurge(*purge, &config_.purge);
     if (const auto log = Single("log")) ParseLog(*log, &config_.log);
     if (const auto shutdown = Single("shutdown")) ParseShutdown(*shutdown, &config_.shutdown);
   }
@@ -233,6 +234,8 @@ class Parser {
     rule.cache = defaults.cache;
     rule.key = defaults.key;
     rule.client_cache_control = defaults.client_cache_control;
+    rule.tags = defaults.tags;
+    rule.tags_from_json = defaults.tags_from_json;
     return rule;
   }
 

@@ -17,6 +17,8 @@ struct RuleDefaults {
   cache::Overrides cache;
   cache::KeyRule key;
   std::optional<std::string> client_cache_control;
+  std::vector<TagTemplate> tags;
+  std::vector<std::string> tags_from_json;
   Timeouts timeouts;
 };
 
@@ -44,6 +46,15 @@ void ParseMatch(const Cursor& cursor, MatchSpec* match);
 // config_parser_limits.cc
 void ParsePlan(const std::string& name, const Cursor& cursor, Config* config);
 void ParseRateLimit(const Cursor& cursor, Config* config);
+
+// config_parser_purge.cc
+void ParsePurge(const Cursor& cursor, PurgeConfig* purge);
+void ParseOnSuccess(const Cursor& cursor, const MatchSpec& match, OnSuccess* on_success);
+void ParseTagTemplates(const Cursor& cursor, std::vector<TagTemplate>* to);
+void ParsePointers(const Cursor& cursor, std::vector<std::string>* to);
+// Reports templates that name what not every match.path captures.
+void CheckCaptures(const Cursor& cursor, const MatchSpec& match,
+                   const std::vector<TagTemplate>& templates);
 
 // Names of upstreams, rules, plans, policies, listeners: 1 to 64 of A-Z a-z 0-9 . _ -
 bool CheckName(const Cursor& cursor, const std::string& name);

@@ -151,6 +151,10 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
       to->client_cache_control = std::move(*text);
     }
   }
+  if (const auto tags = map.Take("tags")) ParseTagTemplates(*tags, &to->tags);
+  if (const auto pointers = map.Take("tags_from_json")) {
+    ParsePointers(*pointers, &to->tags_from_json);
+  }
   map.Finish();
   if (cache.ttl_min > cache.ttl_max) {
     cursor.Error("ttl_min " + DurationText(cache.ttl_min) + " is longer than ttl_max " +

@@ -278,11 +278,17 @@ void ParseRule(const Cursor& cursor, const RuleDefaults& defaults, Config* confi
       rule.upgrade = std::move(*protocols);
     }
   }
+  CheckCaptures(cursor, rule.match, own.tags);
+  if (const auto success = map.Take("on_success")) {
+    ParseOnSuccess(*success, rule.match, &rule.on_success);
+  }
   map.Number("version", &own.key.version, 1, 1'000'000'000);
   map.Finish();
   rule.cache = std::move(own.cache);
   rule.key = std::move(own.key);
   rule.client_cache_control = std::move(own.client_cache_control);
+  rule.tags = std::move(own.tags);
+  rule.tags_from_json = std::move(own.tags_from_json);
   rule.timeouts = own.timeouts;
   config->rules.push_back(std::move(rule));
 }

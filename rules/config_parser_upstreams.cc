@@ -152,6 +152,7 @@ void ParseStores(const Cursor& cursor, Config* config) {
       if (bytes) config->l1.size = *bytes;
     }
     settings.Size("max_object", &config->l1.max_object, 1);
+    settings.Duration("incoherent_ttl", &config->l1.incoherent_ttl, Millis(100));
     settings.Finish();
   }
   if (const auto l2 = map.Take("l2")) ParseL2(*l2, &config->l2);

@@ -46,6 +46,12 @@ std::string Map(const std::vector<std::pair<std::string, std::string>>& pairs) {
   return map + "}";
 }
 
+std::string Templates(const std::vector<TagTemplate>& templates) {
+  std::vector<std::string> texts;
+  for (const TagTemplate& tag : templates) texts.push_back(tag.text());
+  return List(texts);
+}
+
 std::string Bool(bool value) { return value ? "true" : "false"; }
 
 std::string OriginOr(const std::optional<Millis>& value) {
@@ -115,7 +121,8 @@ void WriteStores(const Config& config, Writer& out) {
   out.Line(0, "stores:");
   out.Key(1, "l1",
           Map({{"size", config.l1.size == 0 ? "auto" : SizeText(config.l1.size)},
-               {"max_object", SizeText(config.l1.max_object)}}));
+               {"max_object", SizeText(config.l1.max_object)},
+               {"incoherent_ttl", DurationText(config.l1.incoherent_ttl)}}));
   if (!config.l2) return;
   const L2Config& l2 = *config.l2;
   out.Line(1, "l2:");
@@ -216,6 +223,8 @@ void WriteCache(const Rule& rule, Writer& out) {
   for (const auto& [name, values] : cache.normalize)
     normalize.emplace_back(Quote(name), List(values));
   out.Key(3, "normalize", Map(normalize));
+  out.Key(3, "tags", Templates(rule.tags));
+  out.Key(3, "tags_from_json", List(rule.tags_from_json));
   out.Key(3, "shared", cache.principal_in_key ? "per_key" : "public_only");
   out.Key(3, "set_cookie", cache.store_set_cookie ? "store" : "refuse");
   out.Key(3, "range", cache.keep_parts ? "complete" : "pass");
@@ -241,6 +250,13 @@ void WriteRule(const Rule& rule, Writer& out) {
   out.Key(2, "response_headers", EditsText(rule.response_headers));
   if (!rule.rewrite.empty()) out.Key(2, "rewrite", Quote(rule.rewrite));
   out.Key(2, "upgrade", List(rule.upgrade));
+  if (!rule.on_success.empty()) {
+    out.Key(2, "on_success",
+            Map({{"purge_tags", Templates(rule.on_success.purge_tags)},
+                 {"purge_urls", Templates(rule.on_success.purge_urls)},
+                 {"mode", rule.on_success.soft ? "soft" : "hard"},
+                 {"refresh", Bool(rule.on_success.refresh)}}));
+  }
 }
 
 std::string LimitsText(const Plan& plan) {
@@ -299,6 +315,33 @@ void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
   out.Key(2, "mode", policy.mode == LimitMode::kEnforce ? "enforce" : "shadow");
 }
 
+void WritePurge(const PurgeConfig& purge, Writer& out) {
+  out.Line(0, "purge:");
+  out.Line(1, "allow:");
+  for (const PurgeConfig::Grant& grant : purge.allow) {
+    std::vector<std::pair<std::string, std::string>> pairs;
+    std::vector<std::string> from;
+    for (const IpPrefix& prefix : grant.from) from.push_back(prefix.ToString());
+    if (!from.empty()) pairs.emplace_back("from", List(from));
+    if (!grant.token.empty()) pairs.emplace_back("token", kHidden);
+    std::vector<std::string> may;
+    for (const auto& [name, allowed] : {std::pair("url", grant.url), std::pair("tag", grant.tag),
+                                        std::pair("prefix", grant.prefix),
+                                        std::pair("rule", grant.rule),
+                                        std::pair("host", grant.host), std::pair("all", grant.all)}) {
+      if (allowed) may.emplace_back(name);
+    }
+    pairs.emplace_back("may", List(may));
+    out.Line(2, "- " + Map(pairs));
+  }
+  if (!purge.channel.empty()) out.Key(1, "channel", Quote(purge.channel));
+  std::vector<std::pair<std::string, std::string>> events;
+  for (const auto& [entity, tags] : purge.events) events.emplace_back(Quote(entity), Templates(tags));
+  if (!events.empty()) out.Key(1, "events", Map(events));
+  out.Key(1, "ack", DurationText(purge.ack));
+  out.Key(1, "refresh_rate", std::to_string(purge.refresh_rate));
+}
+
 }  // namespace
 
 std::string EffectiveYaml(const Config& config) {
@@ -325,6 +368,7 @@ std::string EffectiveYaml(const Config& config) {
   out.Line(0, "admin:");
   out.Key(1, "address", config.admin.address ? Quote(config.admin.address->text) : "\"off\"");
   if (!config.admin.token.empty()) out.Key(1, "token", kHidden);
+  WritePurge(config.purge, out);
   static constexpr const char* kAccess[] = {"json", "text", "\"off\""};
   static constexpr const char* kLevels[] = {"trace", "debug", "info", "warn", "error"};
   out.Line(0, "log:");

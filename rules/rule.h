@@ -10,6 +10,7 @@
 #include "cache/base/clock.h"
 #include "cache/cache_key.h"
 #include "cache/overrides.h"
+#include "rules/tag_template.h"
 
 namespace satchel::rules {
 
@@ -61,6 +62,15 @@ struct HeaderEdits {
   bool operator==(const HeaderEdits&) const = default;
 };
 
+// What an unsafe request under a rule purges when its answer is 2xx or 3xx.
+struct OnSuccess {
+  std::vector<TagTemplate> purge_tags;
+  std::vector<TagTemplate> purge_urls;  // absolute, or beginning with "/": of the request's origin
+  bool soft = true;
+  bool refresh = false;  // the URLs are fetched again at once
+  bool empty() const { return purge_tags.empty() && purge_urls.empty(); }
+};
+
 // One entry of `rules:`, every default filled in. Const once a RuleSet owns it; readable by any
 // thread.
 struct Rule {
@@ -78,6 +88,10 @@ struct Rule {
   cache::KeyRule key;
   // Replaces Cache-Control towards the client on cacheable answers; absent = the origin's own.
   std::optional<std::string> client_cache_control;
+
+  std::vector<TagTemplate> tags;            // of stored responses
+  std::vector<std::string> tags_from_json;  // JSON pointers; "*" stands for every member
+  OnSuccess on_success;
 
   HeaderEdits request_headers;   // before the request goes to the origin
   HeaderEdits response_headers;  // before an answer goes to the client

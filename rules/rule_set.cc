@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cache/tags.h"
 #include "rules/matcher.h"
 #include "rules/path.h"
 
@@ -102,6 +103,7 @@ cache::Result<RuleSet> RuleSet::Build(std::vector<Rule> rules,
   compiled->policies = std::move(policies);
   for (size_t i = 0; i < compiled->rules.size(); ++i) {
     compiled->rules[i].index = static_cast<uint32_t>(i);
+    compiled->rules[i].cache.rule = cache::RuleTag(compiled->rules[i].name);
   }
   for (size_t i = 0; i < compiled->policies.size(); ++i) {
     compiled->policies[i].index = static_cast<uint32_t>(i);

@@ -21,6 +21,7 @@ using cache::Time;
 // Part of every key: another binary with another format neither reads nor overwrites ours.
 constexpr std::string_view kFormat = "2";
 constexpr int64_t kMaxVariants = 64;  // listed per URL; beyond it the first to expire go
+constexpr int64_t kUnlinkDeadlineMs = 1000;
 constexpr std::string_view kListSuffix = ":v";
 constexpr Millis kGrace = std::chrono::seconds(10);
 constexpr Millis kLongest = std::chrono::hours(24 * 30);
@@ -74,6 +75,7 @@ class RedisStore::LookupCall final : public Pending {
       : client_(store.client_),
         loop_(store.loop_),
         counters_(store.counters_),
+        purges_(store.purges_),
         max_object_(store.options_.max_object),
         deadline_ms_(store.loop_.now_ms() + store.options_.deadline_ms),
         key_(key.text()),
@@ -108,7 +110,7 @@ class RedisStore::LookupCall final : public Pending {
 
   void OnPlain(const std::string& record) {
     if (cache::KindOf(record) != cache::RecordKind::kVaryMarker) {
-      Open(record, {});
+      Open(plain_key_, record, {});
       return;
     }
     cache::Result<cache::VarySpec> vary = cache::OpenVaryMarker(record, key_);
@@ -120,13 +122,15 @@ class RedisStore::LookupCall final : public Pending {
     const std::string digest = VariantDigest(*vary, values);
     // The two steps share one deadline; an answer that came in time deserves a try.
     const int64_t left = std::max<int64_t>(1, deadline_ms_ - loop_.now_ms());
-    Get(plain_key_ + ":" + digest, left,
-        [this, spec = std::move(*vary), values](const std::string& variant) {
-          Open(variant, spec, values);
+    const std::string redis_key = plain_key_ + ":" + digest;
+    Get(redis_key, left,
+        [this, redis_key, spec = std::move(*vary), values](const std::string& variant) {
+          Open(redis_key, variant, spec, values);
         });
   }
 
-  void Open(const std::string& record, const cache::VarySpec& vary, std::string_view values = {}) {
+  void Open(const std::string& redis_key, const std::string& record, const cache::VarySpec& vary,
+            std::string_view values = {}) {
     cache::Result<StoredPtr> response =
         cache::OpenRecord(record, key_,
                           {.clock_offset = Millis(client_.clock_offset_us(plain_key_) / 1000),
@@ -135,6 +139,20 @@ class RedisStore::LookupCall final : public Pending {
     if (!response || (*response)->vary() != vary || (*response)->vary_values() != values) {
       Bad();
       return;
+    }
+    if (purges_ != nullptr) {
+      // While we waited the log may have been lost sight of.
+      if (!purges_->complete()) {
+        Miss();
+        return;
+      }
+      *response = purges_->Check(*response);
+      if (*response == nullptr) {
+        counters_->purged.Add();
+        client_.Send(redis_key, {"UNLINK", redis_key}, kUnlinkDeadlineMs, {}, Lane::kBulkWrite);
+        Miss();
+        return;
+      }
     }
     counters_->hits.Add();
     Finish(std::move(*response));
@@ -156,6 +174,7 @@ class RedisStore::LookupCall final : public Pending {
   Commander& client_;
   net::EventLoop& loop_;
   const std::shared_ptr<Counters> counters_;
+  const cache::Purges* const purges_;
   const uint64_t max_object_;
   const int64_t deadline_ms_;
   const std::string key_;
@@ -166,14 +185,17 @@ class RedisStore::LookupCall final : public Pending {
   PendingReply reply_;
 };
 
-RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options)
-    : loop_(loop), client_(client), options_(std::move(options)) {
+RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options,
+                       const cache::Purges* purges)
+    : loop_(loop), client_(client), options_(std::move(options)), purges_(purges) {
   client_.AddScript(Variants());
 }
 
 RedisStore::~RedisStore() = default;
 
-bool RedisStore::available() const { return client_.available({}); }
+bool RedisStore::available() const {
+  return client_.available({}) && (purges_ == nullptr || purges_->complete());
+}
 
 std::string RedisStore::PlainKey(std::string_view key_text) const {
   std::string key = options_.prefix;
@@ -195,7 +217,7 @@ std::unique_ptr<cache::RemoteStore::Pending> RedisStore::Lookup(const CacheKey& 
 void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   const cache::ResponseFacts& facts = response->facts();
   const Millis lifetime = RemoteLifetime(facts, Now());
-  if (!available() || response->vary().star || lifetime <= Millis(0) ||
+  if (!client_.available({}) || response->vary().star || lifetime <= Millis(0) ||
       response->body().size() > options_.max_object) {
     counters_->puts_dropped.Add();
     return;

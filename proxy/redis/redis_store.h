@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "cache/purges.h"
 #include "cache/remote_store.h"
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
@@ -34,6 +35,7 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter skipped;          // lookups not even sent: no connection, breaker, queue full
     net::Counter errors;           // no answer: lost connection, error reply, deadline
     net::Counter deadline_misses;  // also in errors
+    net::Counter purged;  // also in misses
     net::Counter bad_records;      // checksum, version, another key's text, too large
     net::Counter puts;
     net::Counter puts_dropped;  // too large, not worth it, queue full, breaker open
@@ -43,7 +45,10 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter bytes_written;  // of records
   };
 
-  RedisStore(net::EventLoop& loop, Commander& client, Options options);
+  // `purges` may be null: then nothing is ever purged. Else it must outlive the store: what was
+  // purged is a miss, and is removed; while `purges` is not complete there is nothing to find.
+  RedisStore(net::EventLoop& loop, Commander& client, Options options,
+             const cache::Purges* purges = nullptr);
   ~RedisStore() override;
 
   std::unique_ptr<Pending> Lookup(const cache::CacheKey& key, const cache::RequestHead& request,
@@ -65,6 +70,7 @@ class RedisStore final : public cache::RemoteStore {
   net::EventLoop& loop_;
   Commander& client_;
   const Options options_;
+  const cache::Purges* const purges_;
 };
 
 // How long a response is worth keeping for others, from `now` on: what is left of its freshness,

@@ -40,7 +40,7 @@ class RedisTierTest : public ProxyTest {
   };
   // Until Redis holds a record: writing it is not part of the answer.
   bool WaitForRecords(size_t count = 1) {
-    return Eventually([&] { return redis.Keys("satchel:*").size() >= count; });
+    return Eventually([&] { return redis.Keys("satchel:?:{*").size() >= count; });
   }
   double L2(const SatchelProcess& process, const std::string& result) {
     return process.ReadMetrics().Sum("satchel_tier_lookups_total",
@@ -80,7 +80,7 @@ TEST_F(RedisTierTest, EveryRecordHasATtlAndNoKeyIsForeign) {
   origin.On("/", Fresh("x", 100));
   StartConnected(WithRedis("prefix: mine"));
   Get("/");
-  ASSERT_TRUE(Eventually([&] { return !redis.Keys().empty(); }));
+  ASSERT_TRUE(Eventually([&] { return !redis.Keys("mine:?:{*").empty(); }));
   for (const std::string& key : redis.Keys()) {
     EXPECT_EQ(key.rfind("mine:", 0), 0u) << key;
     long ttl = std::strtol(redis.Command({"PTTL", key}).c_str(), nullptr, 10);
@@ -153,7 +153,7 @@ TEST_F(RedisTierTest, AForeignOrBrokenRecordIsAMiss) {
   StartConnected();
   Get("/");
   ASSERT_TRUE(WaitForRecords());
-  std::vector<std::string> keys = redis.Keys("satchel:*");
+  std::vector<std::string> keys = redis.Keys("satchel:?:{*");
   std::vector<std::string> wrong = {"", "garbage", std::string(64, '\0'), std::string(5000, 'x')};
   std::string good = redis.Command({"GET", keys[0]});
   wrong.push_back(good.substr(0, good.size() / 2));  // cut
@@ -183,10 +183,10 @@ TEST_F(RedisTierTest, ARecordMovedToAnotherKeyIsNotBelieved) {
   StartConnected();
   Get("/a");
   ASSERT_TRUE(WaitForRecords(1));
-  std::string key_a = redis.Keys("satchel:*")[0];
+  std::string key_a = redis.Keys("satchel:?:{*")[0];
   Get("/b");
   ASSERT_TRUE(WaitForRecords(2));
-  for (const std::string& key : redis.Keys("satchel:*")) {
+  for (const std::string& key : redis.Keys("satchel:?:{*")) {
     if (key != key_a) redis.Command({"SET", key, redis.Command({"GET", key_a})});
   }
   Another other(WithRedis());
@@ -249,7 +249,7 @@ TEST_F(RedisTierTest, AHungRedisCostsNoMoreThanItsDeadlineAndRecovers) {
   EXPECT_TRUE(Eventually([&] {
     Get("/again/" + std::to_string(number++));
     return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 1 &&
-           redis.Keys("satchel:*").size() > 1;
+           redis.Keys("satchel:?:{*").size() > 1;
   }));
 }
 

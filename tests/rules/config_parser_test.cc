@@ -125,13 +125,12 @@ TEST(ConfigParserTest, AKeyWithoutAValueIsAMistake) {
 
 TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
   for (const char* text :
-       {"alerts: {hit_rate_below: 70%}\n", "warmup: []\n", "purge: {channel: x}\n", "tests: []\n",
-        "rules: [{name: a, on_success: {refresh: true}}]\n",
+       {"alerts: {hit_rate_below: 70%}\n", "warmup: []\n", "purge: {schedule: []}\n", "tests: []\n",
+        "rules: [{name: a, on_success: {store_for_get: true}}]\n",
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
         "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
         "rules: [{name: a, cache: {early_refresh: 1.0}}]\n",
-        "rules: [{name: a, cache: {tags: [x]}}]\n",
         "rules: [{name: a, cache: {encrypt: true}}]\n",
         "plans: {a: {limits: [{rate: 1/1s}], concurrent: 5}}\n"}) {
     EXPECT_NE(ErrorsOf(Framed(text)).find(": unknown key; "), std::string::npos) << text;
@@ -282,7 +281,7 @@ TEST(IncludeTest, ClashesNameTheFile) {
             "more.yaml:2:6: log: stands in rules.yaml already; keep one of them\n"
             "more.yaml:3:10: include: stands in an included file; name all files in the main one\n"
             "more.yaml:4:1: foo: unknown key; known here: admin, defaults, include, listeners, "
-            "log, plans, rate_limits, rules, shutdown, stores, upstreams, version or workers\n");
+            "log, plans, purge, rate_limits, rules, shutdown, stores, upstreams, version or workers\n");
 }
 
 }  // namespace

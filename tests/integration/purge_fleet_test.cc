@@ -1,0 +1,245 @@
+// Three instances on one Redis: what one purges, none serves.
+
+#include <atomic>
+#include <thread>
+
+#include "tests/support/proxy_fixture.h"
+#include "tests/support/redis_process.h"
+
+namespace satchel::testing {
+namespace {
+
+class PurgeFleetTest : public ProxyTest {
+ protected:
+  SatchelConfig Shared(const std::string& rest = "") const {
+    SatchelConfig config = Config();
+    config.l1 = "size: 64MiB, incoherent_ttl: 200ms";
+    config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
+    config.rest = rest;
+    return config;
+  }
+  void StartThree(const std::string& rest = "") {
+    for (int i = 0; i < 3; ++i) {
+      all.push_back(std::make_unique<SatchelProcess>(Shared(rest)));
+    }
+    for (const auto& one : all) {
+      EXPECT_TRUE(Eventually([&] {
+        const Metrics metrics = one->ReadMetrics();
+        return metrics.Sum("satchel_purge_coherent") == 1 &&
+               metrics.Sum("satchel_purge_channel_up") == 1 &&
+               metrics.Sum("satchel_redis_connections_up") >= 2;
+      }));
+    }
+  }
+  // One site, whichever instance is asked.
+  static Response At(const SatchelProcess& one, std::string_view target) {
+    return one.Get(target, {{"Host", "shop.test"}});
+  }
+  static Response Purge(const SatchelProcess& at, const nlohmann::json& what) {
+    return Fetch(at.admin(), "POST", "/purge", {{"Host", "localhost"}}, what.dump());
+  }
+  // An origin whose answer is its version.
+  void ServeVersions(const std::string& target, Fields more = {}) {
+    more.Add("Surrogate-Key", "v");
+    origin.On(target, [this, more](OriginExchange& exchange) {
+      exchange.Respond(Fresh(std::to_string(version.load()), 600, more));
+    });
+  }
+  void ExpectAll(const std::string& target, const std::string& body) {
+    for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(At(*all[i], target).body, body) << i;
+  }
+
+  RedisProcess redis;
+  std::vector<std::unique_ptr<SatchelProcess>> all;
+  std::atomic<int> version{1};
+};
+
+TEST_F(PurgeFleetTest, WhatOnePurgesNoneServesOnceAllConfirmed) {
+  ServeVersions("/");
+  StartThree();
+  for (int i = 1; i <= 20; ++i) {
+    version = i;
+    const Response answer = Purge(*all[static_cast<size_t>(i) % 3], {{"tags", "v"}});
+    ASSERT_EQ(answer.status, 200) << Describe(answer);
+    const auto report = nlohmann::json::parse(answer.body);
+    ASSERT_EQ(report["confirmed"].size(), 3u) << answer.body;
+    ASSERT_TRUE(report["silent"].empty());
+    ExpectAll("/", std::to_string(i));
+  }
+  for (const auto& one : all) {
+    EXPECT_GE(one->ReadMetrics().Sum("satchel_purge_batches_total", {"way=\"received\""}), 13);
+  }
+}
+
+TEST_F(PurgeFleetTest, AnInstanceThatHangsIsNamedAsSilent) {
+  StartThree();
+  ASSERT_TRUE(Eventually([&] {
+    return nlohmann::json::parse(Purge(*all[0], {{"tags", "x"}}).body)["confirmed"].size() == 3;
+  }));
+  all[2]->process().Signal(SIGSTOP);
+  const auto report = nlohmann::json::parse(Purge(*all[0], {{"tags", "x"}}).body);
+  all[2]->process().Signal(SIGCONT);
+  EXPECT_EQ(report["confirmed"].size(), 2u) << report;
+  EXPECT_EQ(report["silent"].size(), 1u) << report;
+}
+
+TEST_F(PurgeFleetTest, AnUnsafeMethodAtOneHoldsAtAllBeforeItsAnswer) {
+  origin.On("/r", [this](OriginExchange& exchange) {
+    if (exchange.request().method != "GET") ++version;
+    exchange.Respond(Fresh(std::to_string(version.load()), 600));
+  });
+  StartThree();
+  for (int i = 2; i < 10; ++i) {
+    ExpectAll("/r", std::to_string(i - 1));
+    const SatchelProcess& at = *all[static_cast<size_t>(i) % 3];
+    ASSERT_EQ(at.Send("PUT", "/r", {{"Host", "shop.test"}}).status, 200);
+    EXPECT_EQ(At(at, "/r").body, std::to_string(i));
+    // The message was on its way before the answer; here it has to be read as well.
+    for (const auto& one : all) {
+      EXPECT_TRUE(Eventually([&] { return At(*one, "/r").body == std::to_string(i); }));
+    }
+  }
+}
+
+TEST_F(PurgeFleetTest, AKilledSubscriberMissesNothing) {
+  ServeVersions("/");
+  StartThree();
+  for (int i = 2; i < 12; ++i) {
+    ExpectAll("/", std::to_string(i - 1));
+    version = i;
+    redis.Command({"CLIENT", "KILL", "TYPE", "pubsub"});
+    ASSERT_EQ(Purge(*all[0], {{"tags", "v"}, {"wait", false}}).status, 200);
+    for (const auto& one : all) {
+      EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == std::to_string(i); }));
+    }
+  }
+}
+
+TEST_F(PurgeFleetTest, AFlushedRedisMakesEverythingDoubtful) {
+  ServeVersions("/", {{"ETag", "\"1\""}});
+  StartThree();
+  ExpectAll("/", "1");
+  version = 2;
+  redis.Command({"FLUSHALL"});
+  for (const auto& one : all) {
+    EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "2"; }));
+    EXPECT_GE(one->ReadMetrics().Sum("satchel_purge_log_losses_total"), 1);
+  }
+}
+
+TEST_F(PurgeFleetTest, WithoutRedisNothingIsServedLongUnasked) {
+  ServeVersions("/");
+  StartThree();
+  ExpectAll("/", "1");
+  redis.Kill();
+  version = 2;
+  // Nobody told them; each finds out within incoherent_ttl of having lost sight of the log.
+  for (const auto& one : all) {
+    EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "2"; }));
+    EXPECT_EQ(one->ReadMetrics().Sum("satchel_purge_coherent"), 0);
+  }
+  // A purge holds at once where it is asked for, and everywhere when Redis is back.
+  version = 3;
+  const Response answer = Purge(*all[0], {{"tags", "v"}});
+  EXPECT_EQ(answer.status, 202) << Describe(answer);
+  EXPECT_EQ(At(*all[0], "/").body, "3");
+  redis.Restart();
+  for (const auto& one : all) {
+    EXPECT_TRUE(
+        Eventually([&] { return one->ReadMetrics().Sum("satchel_purge_coherent") == 1; }));
+    EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "3"; }));
+  }
+}
+
+TEST_F(PurgeFleetTest, TheSharedTierGivesNothingBackThatWasPurged) {
+  ServeVersions("/");
+  StartThree();
+  At(*all[0], "/");
+  ASSERT_TRUE(Eventually([&] { return !redis.Keys("satchel:?:{*").empty(); }));
+  version = 2;
+  Purge(*all[1], {{"tags", "v"}});
+  EXPECT_EQ(At(*all[2], "/").body, "2");  // the record of before was found, and not believed
+  EXPECT_EQ(At(*all[1], "/").body, "2");
+  EXPECT_EQ(origin.RequestCount("/"), 2u);
+}
+
+TEST_F(PurgeFleetTest, ANewInstanceKnowsWhatWasPurgedBeforeItCame) {
+  ServeVersions("/");
+  StartThree();
+  At(*all[0], "/");
+  ASSERT_TRUE(Eventually([&] { return !redis.Keys("satchel:?:{*").empty(); }));
+  version = 2;
+  Purge(*all[0], {{"tags", "v"}});
+  SatchelProcess late(Shared());
+  EXPECT_EQ(At(late, "/").body, "2");
+}
+
+TEST_F(PurgeFleetTest, AnApplicationPurgesByAMessage) {
+  ServeVersions("/");
+  origin.On("/user", [this](OriginExchange& exchange) {
+    exchange.Respond(Fresh(std::to_string(version.load()), 600, {{"Surrogate-Key", "user:7"}}));
+  });
+  StartThree(R"(
+purge:
+  channel: "cache:invalidate"
+  events: {user: ["user:{id}", "team:{team_id}:members"]}
+)");
+  ExpectAll("/user", "1");
+  version = 2;
+  redis.Command({"PUBLISH", "cache:invalidate", R"({"entity":"user","id":7,"action":"update"})"});
+  for (const auto& one : all) {
+    EXPECT_TRUE(Eventually([&] { return At(*one, "/user").body == "2"; }));
+  }
+  // One acted for all.
+  double published = 0;
+  for (const auto& one : all) {
+    published += one->ReadMetrics().Sum("satchel_purge_batches_total", {"way=\"published\""});
+  }
+  EXPECT_EQ(published, 1);
+  // The same as POST /purge takes, and what is not understood does no harm.
+  ExpectAll("/", "2");
+  version = 3;
+  redis.Command({"PUBLISH", "cache:invalidate", "nonsense"});
+  redis.Command({"PUBLISH", "cache:invalidate", R"({"entity":"unknown"})"});
+  redis.Command({"PUBLISH", "cache:invalidate", R"({"tags":["v"]})"});
+  for (const auto& one : all) {
+    EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "3"; }));
+  }
+}
+
+// Two purges within each fetch, from different instances, and readers at the third: whatever was
+// answered after a purge was confirmed is at least as new.
+TEST_F(PurgeFleetTest, FetchesRacedByPurgesBringNothingOldBack) {
+  ServeVersions("/");
+  StartThree();
+  std::atomic<bool> done{false};
+  std::atomic<int> confirmed{1};
+  std::atomic<int> stale{0};
+  std::atomic<int> reads{0};
+  std::vector<std::thread> readers;
+  for (size_t i = 0; i < 3; ++i) {
+    readers.emplace_back([&, i] {
+      while (!done) {
+        const int at_least = confirmed;
+        const std::string body = At(*all[i], "/").body;
+        ++reads;
+        if (body.empty() || std::stoi(body) < at_least) ++stale;
+      }
+    });
+  }
+  for (int i = 2; i < 150; ++i) {
+    version = i;
+    for (const size_t at : {static_cast<size_t>(i) % 3, static_cast<size_t>(i + 1) % 3}) {
+      const auto report = nlohmann::json::parse(Purge(*all[at], {{"tags", "v"}}).body);
+      if (report["shared"].get<bool>() && report["silent"].empty()) confirmed = i;
+    }
+  }
+  done = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(stale.load(), 0);
+  EXPECT_GT(confirmed.load(), 100);
+  EXPECT_GT(reads.load(), 100);
+}
+
+}  // namespace
+}  // namespace satchel::testing
