@@ -76,6 +76,10 @@ bool Exchange::HasBody() const { return head_.method != Method::kHead; }
 
 void Exchange::LookUp() {
   state_ = State::kLookingUp;
+  if (MaxForwards(head_) == 0) {
+    SendOptions();
+    return;
+  }
   const std::string_view upgrade = RequestedUpgrade(head_);
   const bool upgrades = !upgrade.empty() && rule_->AllowsUpgrade(upgrade);
   const bool has_body = framing_.kind != http1::BodyKind::kNone;

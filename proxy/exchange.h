@@ -120,6 +120,7 @@ class Exchange final : public FetchHandler,
   ReplyContext Context() const;
   void SendProblem(uint16_t status, std::string_view detail, std::string_view reason,
                    Problem problem = {});
+  void SendOptions();
   void SendInterim(const cache::ResponseHead& head);
   void Finish();
   void Cut(std::string why);
@@ -136,7 +137,8 @@ class Exchange final : public FetchHandler,
   void FeedTee(std::string_view data);
   void FinishTee();
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
-  bool BeginPartTee(const cache::ResponseHead& head, cache::StoredResponse::Parts& parts);
+  std::optional<uint64_t> TakePart(const cache::ResponseHead& head,
+                                   cache::StoredResponse::Parts& parts) const;
   void UpdateFromHead(const cache::ResponseHead& head);
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;

@@ -138,7 +138,6 @@ void Exchange::OnUploadDrained() {
 
 void Exchange::OnInterim(cache::ResponseHead& head) {
   const auto self = shared_from_this();
-  cache::RemoveHopByHop(head.fields);
   SendInterim(head);
 }
 
@@ -183,8 +182,11 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
   if (verdict.facts.partial) {
-    if (!BeginPartTee(head, parts)) return;
-    length = parts.partial_range.size();
+    length = TakePart(head, parts);
+    if (!length) return;
+  }
+  if (parts.facts.partial) {
+    tee_ = worker_.store().LeadPart(key_, head_, rule_->cache);
   } else {
     if (verdict.shareable) worker_.store().ForgetUncacheable(key_);
     tee_ = worker_.store().TryLead(key_, as_get, rule_->cache);
@@ -199,23 +201,36 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
   cache_status_.stored = true;
 }
 
-// One part of a response, for the ranges that it holds (9111 3.3).
-bool Exchange::BeginPartTee(const cache::ResponseHead& head, cache::StoredResponse::Parts& parts) {
-  if (!rule_->cache.keep_parts) return false;
+// One part of a response, for the ranges that it holds (9111 3.3); one that holds everything is the
+// whole (3.4). Returns the length that its body must have, nullopt if it is not kept.
+std::optional<uint64_t> Exchange::TakePart(const cache::ResponseHead& head,
+                                           cache::StoredResponse::Parts& parts) const {
+  if (!rule_->cache.keep_parts) return std::nullopt;
   const auto field = head.fields.First(FieldId::kContentRange);
   const auto content = field ? cache::ParseContentRange(*field) : std::nullopt;
-  if (!content || !content->complete_length) return false;
-  parts.partial_range = content->range;
-  parts.complete_length = *content->complete_length;
-  tee_ = worker_.store().LeadPart(key_, head_, rule_->cache);
-  return true;
+  if (!content || !content->complete_length) return std::nullopt;
+  if (content->range.size() < *content->complete_length) {
+    parts.partial_range = content->range;
+    parts.complete_length = *content->complete_length;
+  } else {
+    parts.facts.status = 200;
+    parts.facts.partial = false;
+    parts.reason = cache::ReasonPhrase(200);
+    parts.fields.Remove(FieldId::kContentRange);
+  }
+  return content->range.size();
 }
 
 void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
   if (stored_) stored_ = worker_.store().purges().Check(stored_);
-  if (!stored_ || head.status >= 500) return;
+  if ((!stored_ && !part_) || head.status >= 500) return;
+  // A part knows the length of its whole.
+  if (part_ && head.status == 200 &&
+      cache::HeadConfirms(part_->Fields(), part_->complete_length(), head.fields)) {
+    return;
+  }
   // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5).
-  if (head.status == stored_->facts().status &&
+  if (stored_ && head.status == stored_->facts().status &&
       cache::HeadConfirms(stored_->Fields(), stored_->body().size(), head.fields)) {
     cache::UpdateResult update = cache::UpdateStored(
         head_, stored_->Fields(), stored_->facts(), head,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cache/base/append.h"
+#include "cache/storability.h"
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
 #include "proxy/worker.h"
@@ -348,12 +349,32 @@ void Exchange::OnClientWritable() {
 void Exchange::SendInterim(const cache::ResponseHead& head) {
   // HTTP/1.0 knows no interim responses (RFC 9110 15.2).
   if (!client_ || head_sent_ || head_.minor_version == 0) return;
+  cache::HeaderMap fields = head.fields;
+  cache::RemoveHopByHop(fields);
+  // No 1xx has a body, whatever its origin says (RFC 9110 8.6, 15.2).
+  fields.Remove(cache::FieldId::kContentLength);
   std::string text;
   http1::AppendStatusLine(text, head.status, head.reason);
-  http1::AppendFields(text, head.fields);
+  http1::AppendFields(text, fields);
   text.append("\r\n");
   const iovec piece = net::Slice(text);
   client_->Send({&piece, 1}, nullptr);
+}
+
+// As the last that the request was to reach.
+void Exchange::SendOptions() {
+  if (!client_) return;
+  state_ = State::kSending;
+  outcome_ = Outcome::kSynthetic;
+  cache::ResponseHead head;
+  head.status = 200;
+  head.reason = cache::ReasonPhrase(200);
+  head.fields.Add("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+  const Reply reply = BuildPassedReply(head, /*has_body=*/true, 0, Context());
+  status_ = reply.status;
+  head_sent_ = true;
+  const iovec piece = net::Slice(reply.head);
+  if (client_->Send({&piece, 1}, nullptr)) Finish();
 }
 
 void Exchange::SendProblem(uint16_t status, std::string_view detail, std::string_view reason,

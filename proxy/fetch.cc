@@ -93,7 +93,8 @@ void Fetch::TryServer() {
   while (!retried_dead_) {
     auto idle = server_->TakeIdle();
     if (!idle) break;
-    // A request that can't be repeated is worth a system call to see that the connection is open.
+    // Bytes that nobody asked for would be taken for our answer, and a connection that its server
+    // has closed costs a retry that not every request may have: worth a system call.
     if (!request_.idempotent && !idle->LooksAlive()) {
       worker_.loop().DeleteLater(std::move(idle));
       continue;

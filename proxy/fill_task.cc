@@ -100,8 +100,11 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
     StartFetch();
     return;
   }
-  // Too old to serve, but perhaps a better base for a validation than what we have.
-  if (!job_.stored || response->facts().received > job_.stored->facts().received) {
+  if (response->facts().partial) {
+    // Never an answer to a full request, nor validated for one; but its rest may be asked for.
+    if (!job_.stored && !job_.prefix) job_.prefix = response;
+  } else if (!job_.stored || response->facts().received > job_.stored->facts().received) {
+    // Too old to serve, but perhaps a better base for a validation than what we have.
     job_.stored = response;
   }
   StartFetch();

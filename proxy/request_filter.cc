@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "cache/base/append.h"
+#include "cache/http/fields.h"
 #include "cache/http/uri.h"
 #include "cache/storability.h"
 #include "cache/vary.h"
@@ -27,17 +29,36 @@ std::unexpected<http1::ParseError> Refuse(uint16_t status, std::string_view mess
 
 // Fields by which frameworks let a request rename itself. A stranger's would change the answer
 // without changing the key.
-constexpr std::array<std::string_view, 14> kRenamingFields = {
-    "X-Host",           "X-Original-URL",    "X-Rewrite-URL",          "X-Original-Host",
-    "X-Forwarded-Port", "X-Forwarded-Path",  "X-Forwarded-Prefix",     "X-Forwarded-Server",
-    "X-Forwarded-Scheme", "X-HTTP-Method",   "X-HTTP-Method-Override", "X-Method-Override",
-    "X-Forwarded-By",   "X-Forwarded",
+constexpr std::array<std::string_view, 7> kRenamingFields = {
+    "X-Host",        "X-Original-URL",         "X-Rewrite-URL",    "X-Original-Host",
+    "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",
+};
+constexpr std::string_view kForwardedPrefix = "X-Forwarded";
+constexpr std::string_view kMaxForwards = "Max-Forwards";
+
+// Written by us, or by nobody. Gateways to CGI, WSGI and PHP take an underscore for a hyphen, so
+// that a stranger's Content_Length would pass for ours.
+constexpr std::array<std::string_view, 6> kOwnFields = {
+    "Content-Length", "Transfer-Encoding", "Host", "Forwarded", "Connection", "X-Real-IP",
 };
 
-bool IsRenamingField(const HeaderMap::Field& field) {
-  if (field.id != FieldId::kOther || field.name.size() < 6) return false;
-  return std::any_of(kRenamingFields.begin(), kRenamingFields.end(),
-                     [&](std::string_view name) { return cache::EqualsIgnoreCase(name, field.name); });
+bool IsNamed(std::string_view name, std::span<const std::string_view> names) {
+  return std::any_of(names.begin(), names.end(), [&](std::string_view known) {
+    return cache::EqualsIgnoreCase(known, name);
+  });
+}
+
+bool IsRenaming(std::string_view name) {
+  return cache::EqualsIgnoreCase(name.substr(0, kForwardedPrefix.size()), kForwardedPrefix) ||
+         IsNamed(name, kRenamingFields);
+}
+
+// A name that becomes one of the above where an underscore counts as a hyphen.
+bool IsDisguised(std::string_view name) {
+  if (name.find('_') == std::string_view::npos) return false;
+  std::string hyphens(name);
+  std::replace(hyphens.begin(), hyphens.end(), '_', '-');
+  return IsRenaming(hyphens) || IsNamed(hyphens, kOwnFields);
 }
 
 // A Forwarded parameter value: a token as it is, anything else quoted (RFC 7239 4).
@@ -60,6 +81,12 @@ void AppendForwardedNode(std::string& out, std::string_view ip) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> MaxForwards(const RequestHead& head) {
+  if (head.method != Method::kOptions) return std::nullopt;
+  const auto value = head.fields.First(kMaxForwards);
+  return value ? cache::ParseDecimal(*value) : std::nullopt;
+}
 
 std::string_view RequestedUpgrade(const RequestHead& head) {
   if (!head.fields.Has(FieldId::kUpgrade) || head.minor_version == 0) return {};
@@ -158,8 +185,15 @@ constexpr cache::FieldSet kOurs{FieldId::kHost,           FieldId::kContentLengt
                                 FieldId::kForwarded,      FieldId::kHttp2Settings,
                                 FieldId::kVia};
 
-bool IsOurs(const HeaderMap::Field& field, const ClientInfo& client) {
-  return kOurs.Contains(field.id) || (!client.peer_trusted && IsRenamingField(field));
+// What the key tells apart may pass: a stranger can't change another's answer with it.
+bool IsOurs(const HeaderMap::Field& field, const ClientInfo& client, const rules::Rule& rule) {
+  if (field.id != FieldId::kOther) return kOurs.Contains(field.id);
+  if (IsDisguised(field.name)) return true;
+  return !client.peer_trusted && IsRenaming(field.name) &&
+         std::none_of(rule.key.headers.begin(), rule.key.headers.end(),
+                      [&](const std::string& name) {
+                        return cache::EqualsIgnoreCase(name, field.name);
+                      });
 }
 
 // The client's fields as the rule wants them. Sets `host` if the rule names another.
@@ -198,7 +232,7 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
   if (edit) {
     edited = head.fields;
     cache::RemoveHopByHop(edited);
-    edited.RemoveIf([&](const HeaderMap::Field& field) { return IsOurs(field, client); });
+    edited.RemoveIf([&](const HeaderMap::Field& field) { return IsOurs(field, client, rule); });
     EditFields(head, rule, edited, host);
   }
   std::string earlier_for;
@@ -215,8 +249,15 @@ std::string BuildUpstreamHead(const RequestHead& head, std::string_view target,
   std::string out;
   out.reserve(kUsualHead);
   AppendAll(out, {head.method_text, " ", target, " HTTP/1.1\r\nHost: ", host, "\r\n"});
+  std::optional<uint64_t> hops = MaxForwards(head);
+  if (hops == 0) hops.reset();
   for (const HeaderMap::Field field : edit ? edited : head.fields) {
-    if (edit || !IsOurs(field, client)) http1::AppendField(out, field.name, field.value);
+    if (!edit && IsOurs(field, client, rule)) continue;
+    if (hops && cache::EqualsIgnoreCase(field.name, kMaxForwards)) {
+      http1::AppendField(out, field.name, *hops - 1);
+    } else {
+      http1::AppendField(out, field.name, field.value);
+    }
   }
   out.append("Via: ");
   if (const auto via = head.fields.Joined(FieldId::kVia)) out.append(*via).append(", ");

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <expected>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -42,6 +44,10 @@ std::string EffectiveClient(const cache::RequestHead& head, const std::string& p
 std::string BuildUpstreamHead(const cache::RequestHead& head, std::string_view target,
                               const rules::Rule& rule, const ClientInfo& client,
                               const http1::Framing& framing, bool upgrade);
+
+// How many proxies may yet pass an OPTIONS request on; 0: whoever has it answers (RFC 9110 7.6.2).
+// nullopt: nobody said, or it is no OPTIONS.
+std::optional<uint64_t> MaxForwards(const cache::RequestHead& head);
 
 // The protocol asked for by Upgrade, if Connection names it too; empty if none.
 std::string_view RequestedUpgrade(const cache::RequestHead& head);

@@ -103,6 +103,10 @@ void AnswerFromPart(const RequestHead& request, const StoredResponse& stored, He
              context, reply);
 }
 
+constexpr cache::FieldSet kOfTheWhole{
+    FieldId::kCacheControl, FieldId::kCdnCacheControl, FieldId::kSatchelCacheControl,
+    FieldId::kExpires,      FieldId::kContentType,     FieldId::kContentEncoding};
+
 // 206 or 416. False: the whole is the answer.
 bool AnswerRange(const RequestHead& request, const StoredResponse& stored, uint64_t length,
                  HeaderMap& fields, const ReplyContext& context, Reply& reply) {
@@ -111,6 +115,8 @@ bool AnswerRange(const RequestHead& request, const StoredResponse& stored, uint6
   if (verdict.kind == cache::RangeVerdict::Kind::kUnsatisfiable) {
     reply.status = 416;
     reply.body_length = 0;
+    // An error of this request: what was said of the stored response would let others keep it.
+    fields.RemoveIf([](const HeaderMap::Field& field) { return kOfTheWhole.Contains(field.id); });
     FinishPart("bytes */" + std::to_string(length), 0, fields, stored.facts(), context, reply);
     return true;
   }

@@ -16,6 +16,13 @@ bool KeepAlive(uint8_t minor_version, const HeaderMap& fields) {
   return minor_version >= 1 || ListHasToken(fields, FieldId::kConnection, "keep-alive");
 }
 
+bool ContainsIgnoreCase(std::string_view text, std::string_view what) {
+  for (size_t i = 0; i + what.size() <= text.size(); ++i) {
+    if (cache::EqualsIgnoreCase(text.substr(i, what.size()), what)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool ListHasToken(const HeaderMap& fields, FieldId id, std::string_view token) {
@@ -96,20 +103,24 @@ std::expected<Framing, ParseError> FrameResponse(std::string_view request_method
   }
   if (request_method == "HEAD" || head.status < 200 || head.status == 204 ||
       head.status == 304) {
-    return framing;  // never a body (RFC 9112 6.3 item 1)
+    // Never a body (RFC 9112 6.3 item 1). Who announces one in a 204 may send it all the same.
+    if (head.status == 204 && (has_coding || length.value_or(0) > 0)) framing.keep_alive = false;
+    return framing;
   }
   if (has_coding) {
     if (has_length) return Refuse(502, "Transfer-Encoding together with Content-Length");
+    // HTTP/1.0 knows no transfer codings: the framing is faulty (RFC 9112 6.1).
+    if (head.minor_version == 0) return Refuse(502, "Transfer-Encoding in an HTTP/1.0 response");
     const bool one_line = fields.Count(FieldId::kTransferEncoding) == 1;
     const std::string_view coding = *fields.First(FieldId::kTransferEncoding);
     if (one_line && cache::EqualsIgnoreCase(coding, "chunked")) {
       framing.kind = BodyKind::kChunked;
       return framing;
     }
-    // A coding we cannot undo before or after "chunked" would leave us with bytes that mean
-    // something else than their fields say; without "chunked" the end of the body is the end of
-    // the connection (RFC 9112 6.3 item 4).
-    if (ListHasToken(fields, FieldId::kTransferEncoding, "chunked")) {
+    // A coding we cannot undo before or after "chunked", or something that others might take for
+    // it, would leave us with bytes that mean something else than their fields say; without
+    // "chunked" the end of the body is the end of the connection (RFC 9112 6.3 item 4).
+    if (!one_line || coding.empty() || ContainsIgnoreCase(coding, "chunked")) {
       return Refuse(502, "transfer coding not supported");
     }
     framing.kind = BodyKind::kUntilClose;

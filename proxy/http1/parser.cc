@@ -256,14 +256,23 @@ std::expected<void, ParseError> ParseStatusLine(std::string_view line, ResponseH
   return {};
 }
 
-// Replaces each obs-fold by spaces (RFC 9112 5.2).
-void Unfold(std::string_view head, std::string& out) {
+// Replaces each obs-fold by spaces (RFC 9112 5.2). False if one stands where it could change where
+// the message ends, or where its fields begin (2.2).
+bool Unfold(std::string_view head, std::string& out) {
   out.assign(head);
   for (size_t i = 0; i + 2 < out.size(); ++i) {
-    if (out[i] == '\r' && out[i + 1] == '\n' && (out[i + 2] == ' ' || out[i + 2] == '\t')) {
-      out[i] = out[i + 1] = ' ';
+    if (out[i] != '\r' || out[i + 1] != '\n' || (out[i + 2] != ' ' && out[i + 2] != '\t')) continue;
+    const size_t before = out.rfind('\n', i);
+    if (before == std::string::npos) return false;  // the start line
+    const std::string_view line = std::string_view(out).substr(before + 1);
+    const std::string_view name = line.substr(0, line.find(':'));
+    if (cache::EqualsIgnoreCase(name, "Content-Length") ||
+        cache::EqualsIgnoreCase(name, "Transfer-Encoding")) {
+      return false;
     }
+    out[i] = out[i + 1] = out[i + 2] = ' ';
   }
+  return true;
 }
 
 }  // namespace
@@ -330,7 +339,7 @@ HeadResult HeadParser::ParseResponse(std::string_view input, size_t& scanned,
   Lines lines = CountLines(whole);
   if (lines.bare_return) return Refuse(502, "bare CR in the response head");
   if (lines.folded) {
-    Unfold(whole, unfolded_);
+    if (!Unfold(whole, unfolded_)) return Refuse(502, "folded line where it changes the framing");
     whole = unfolded_;
     lines = CountLines(whole);
   }

@@ -178,5 +178,61 @@ TEST_F(ForwardingFieldsTest, AllFieldsOfAHitAreThoseOfTheMiss) {
   EXPECT_TRUE(hit.fields.Has("X-Empty"));
 }
 
+TEST_F(ForwardingFieldsTest, FieldsThatAnUnderscoreDisguisesAreDroppedFromWhoeverTheyCome) {
+  origin.Otherwise([](OriginExchange& exchange) { exchange.Respond({.body = "x"}); });
+  SatchelConfig config = Config();
+  for (const char* trusted : {"", "trusted_proxies: [127.0.0.0/8]"}) {
+    config.listener = trusted;
+    Start(config);
+    Get("/", {{"Content_Length", "9"},
+              {"Transfer_Encoding", "chunked"},
+              {"X_Forwarded_For", "6.6.6.6"},
+              {"X-Forwarded_Host", "evil.example"},
+              {"x_real_ip", "6.6.6.6"},
+              {"X_HTTP_Method_Override", "DELETE"},
+              {"X_Other", "1"}});
+    const OriginRequest request = origin.Last("/");
+    for (const char* name : {"Content_Length", "Transfer_Encoding", "X_Forwarded_For",
+                             "X-Forwarded_Host", "x_real_ip", "X_HTTP_Method_Override"}) {
+      EXPECT_FALSE(request.fields.Has(name)) << name << "\n" << request.raw_head;
+    }
+    EXPECT_EQ(request.fields.Get("X_Other"), "1");
+  }
+}
+
+TEST_F(ForwardingFieldsTest, WhateverBeginsWithXForwardedIsNotAStrangersToSay) {
+  origin.On("/", {.body = "x"});
+  SatchelConfig config = Config();
+  config.cache = "key: {headers: [X-Forwarded-Tenant]}";
+  Start(config);
+  Get("/", {{"X-Forwarded-Ssl", "on"},
+            {"X-Forwarded-Anything", "1"},
+            {"X-Forwarded-Tenant", "t"},
+            {"X-Forward", "1"}});
+  const OriginRequest request = origin.Last("/");
+  EXPECT_FALSE(request.fields.Has("X-Forwarded-Ssl"));
+  EXPECT_FALSE(request.fields.Has("X-Forwarded-Anything"));
+  EXPECT_EQ(request.fields.Get("X-Forwarded-Tenant"), "t");  // the key tells it apart
+  EXPECT_EQ(request.fields.Get("X-Forward"), "1");
+}
+
+TEST_F(ForwardingFieldsTest, MaxForwardsOfOptionsIsCountedDownAndAnsweredAtZero) {
+  origin.On("/", {.fields = {{"Allow", "GET"}}});
+  Start();
+  Send("OPTIONS", "/", {{"Max-Forwards", "3"}});
+  EXPECT_EQ(origin.Last("/").fields.All("Max-Forwards"), std::vector<std::string>{"2"});
+  RawClient client = satchel->Connect();
+  for (const char* target : {"/", "*"}) {
+    const Response last = client.Exchange("OPTIONS", target, {{"Max-Forwards", "0"}});
+    EXPECT_EQ(last.status, 200) << Describe(last);
+    EXPECT_THAT(last.Get("Allow"), HasSubstr("OPTIONS"));
+    EXPECT_EQ(last.Get("Content-Length"), "0");
+  }
+  EXPECT_EQ(origin.RequestCount(), 1u);
+  // Of other methods it is nobody's business (RFC 9110 7.6.2).
+  Get("/", {{"Max-Forwards", "0"}});
+  EXPECT_EQ(origin.Last("/").fields.Get("Max-Forwards"), "0");
+}
+
 }  // namespace
 }  // namespace satchel::testing

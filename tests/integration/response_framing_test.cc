@@ -41,6 +41,38 @@ const BadResponse kBadHeads[] = {
     {"SpaceBeforeColon", Ok("Content-Length : 1\r\n", "a")},
     {"EmptyName", Ok(": b\r\nContent-Length: 0\r\n")},
     {"LineWithoutColon", Ok("garbage\r\nContent-Length: 0\r\n")},
+    {"EqualLengthsTwice", Ok("Content-Length: 2\r\nContent-Length: 2\r\n", "ab")},
+    {"EmptyLength", Ok("Content-Length:\r\n", "ab")},
+    {"FoldedLength", Ok("Content-Length:\r\n 2\r\n", "ab")},
+    {"FoldBehindTheStatusLine", "HTTP/1.1 200 OK\r\n X: a\r\nContent-Length: 2\r\n\r\nab"},
+    {"GzipBeforeChunked", Ok("Transfer-Encoding: gzip, chunked\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"ChunkedNotLast", Ok("Transfer-Encoding: chunked, gzip\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"ChunkedTwice", Ok("Transfer-Encoding: chunked, chunked\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"ChunkedOnTwoLines",
+     Ok("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n")},
+    {"QuotedChunked", Ok("Transfer-Encoding: \"chunked\"\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"ChunkedWithParameter", Ok("Transfer-Encoding: chunked;a=b\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"PrefixedChunked", Ok("Transfer-Encoding: xchunked\r\n", "1\r\na\r\n0\r\n\r\n")},
+    {"VerticalTabBeforeChunked", Ok("Transfer-Encoding: \vchunked\r\n", "0\r\n\r\n")},
+    {"EmptyTransferEncoding", Ok("Transfer-Encoding:\r\n", "ab")},
+    {"ChunkedInHttp10", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
+    {"BareLf", "HTTP/1.1 200 OK\nContent-Length: 2\n\nab"},
+    {"BareLfBetweenFields", Ok("X-A: b\nContent-Length: 2\r\n", "ab")},
+    {"BareCrInTheReason", "HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n"},
+    {"EmptyLineBefore", "\r\n" + Ok("Content-Length: 2\r\n", "ab")},
+    {"Http09", "<html>hello</html>"},
+    {"LowerCaseHttp", "http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"},
+    {"HeadCutShort", "HTTP/1.1 200 OK\r\nContent-Len"},
+    {"InterimAlone", "HTTP/1.1 103 Early Hints\r\n\r\n"},
+    {"TooManyFields",
+     [] {
+       std::string lines;
+       for (int i = 0; i < 1000; ++i) lines += "X-A: b\r\n";
+       return Ok(lines + "Content-Length: 0\r\n");
+     }()},
+    {"ChunkSizeWithSign", Ok("Transfer-Encoding: chunked\r\n", "+1\r\na\r\n0\r\n\r\n")},
+    {"OverflowingChunkSize", Ok("Transfer-Encoding: chunked\r\n", "ffffffffffffffff\r\na")},
+    {"BareLfAfterAChunkSize", Ok("Transfer-Encoding: chunked\r\n", "1\na\n0\n\n")},
     {"HugeHead", Ok("X-A: " + std::string(300'000, 'a') + "\r\nContent-Length: 0\r\n")},
     {"FloodOfInterimAnswers",
      [] {
@@ -133,6 +165,22 @@ TEST_F(ResponseFramingTest, BodiesOfBodilessAnswersAreIgnoredAndTheConnectionDro
       EXPECT_EQ(client.Exchange("POST", "/next").body, "next") << "answers out of step";
     }
   }
+}
+
+TEST_F(ResponseFramingTest, ABodyThatA204AnnouncedDoesNotReachTheNextRequest) {
+  origin.On("/204", [](OriginExchange& exchange) {
+    exchange.Send("HTTP/1.1 204 No Content\r\nContent-Length: 38\r\n\r\n");
+    exchange.Hold("body");
+    exchange.Send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  });
+  origin.On("/next", {.body = "next"});
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  EXPECT_EQ(Get("/204").status, 204);
+  EXPECT_EQ(Get("/next").body, "next");
+  EXPECT_EQ(origin.accepted(), 2u);
+  origin.Release("body");
 }
 
 TEST_F(ResponseFramingTest, AnUnknownTransferCodingIsReadToTheEndAndReframed) {

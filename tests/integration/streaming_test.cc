@@ -166,6 +166,39 @@ TEST_F(StreamingTest, InterimAnswersAreForwardedAsTheyComeAndNeverStored) {
   EXPECT_TRUE(hit.interim.empty());
 }
 
+TEST_F(StreamingTest, A4_InterimAnswersCarryNoHopByHopFieldsOnAnyPath) {
+  origin.Otherwise([](OriginExchange& exchange) {
+    exchange.Send(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: X-Hop\r\nX-Hop: 1\r\n"
+        "Keep-Alive: timeout=5\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n");
+    exchange.Respond(Fresh("x"));
+  });
+  Start();
+  for (const auto& [method, target] : {std::pair{"GET", "/fill"}, {"POST", "/pass"}}) {
+    Response response = Send(method, target);
+    EXPECT_EQ(response.body, "x") << Describe(response);
+    ASSERT_EQ(response.interim.size(), 1u);
+    const Fields& fields = response.interim[0].fields;
+    EXPECT_EQ(fields.Get("Link"), "</a>");
+    for (const char* name :
+         {"Connection", "X-Hop", "Keep-Alive", "Content-Length", "Transfer-Encoding"}) {
+      EXPECT_FALSE(fields.Has(name)) << target << " " << name;
+    }
+  }
+}
+
+TEST_F(StreamingTest, A4_AnInterim100ThatNobodyAskedForIsForwardedToo) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(100, {});
+    exchange.Respond(Fresh("x"));
+  });
+  Start();
+  Response response = Get("/");
+  EXPECT_EQ(response.body, "x") << Describe(response);
+  ASSERT_EQ(response.interim.size(), 1u);
+  EXPECT_EQ(response.interim[0].part[1], "100");
+}
+
 TEST_F(StreamingTest, AnHttp10ClientGetsNoInterimAnswers) {
   origin.On("/", [](OriginExchange& exchange) {
     exchange.SendHead(103, {{"Link", "</a>"}});

@@ -1,5 +1,7 @@
 // An origin that is away, slow, or dies: what the client sees, and what is never stored.
 
+#include <csignal>
+
 #include "tests/support/proxy_fixture.h"
 
 namespace satchel::testing {
@@ -250,6 +252,33 @@ TEST_F(UpstreamFailureTest, AnUnsolicitedAnswerOnAnIdleConnectionIsGivenToNobody
   origin.Release("poison");
   ASSERT_TRUE(origin.WaitUntilHeld("keep"));  // on loopback, what was sent has arrived
   for (int i = 0; i < 5; ++i) EXPECT_EQ(Send("POST", "/second").body, "second");
+  origin.Release("keep");
+}
+
+TEST_F(UpstreamFailureTest, AConnectionWithUnreadBytesIsNotUsed) {
+  origin.On("/first", [](OriginExchange& exchange) {
+    exchange.Respond({.body = "first"});
+    exchange.Hold("poison");
+    exchange.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nCache-Control: max-age=60\r\n\r\npoison");
+    EXPECT_TRUE(Eventually([&] { return exchange.Delivered(); }));
+    exchange.Hold("keep");
+  });
+  origin.On("/second", {.body = "second"});
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  RawClient client = satchel->Connect();
+  EXPECT_EQ(client.Get("/first").body, "first");
+  // Asleep, it finds both at once when it wakes, and the request first.
+  satchel->process().Signal(SIGSTOP);
+  ASSERT_TRUE(Eventually([&] { return satchel->process().Stopped(); }));
+  client.Send(Request("GET", "/second"));
+  ASSERT_TRUE(Eventually([&] { return Delivered(client.fd()); }));
+  origin.Release("poison");
+  ASSERT_TRUE(origin.WaitUntilHeld("keep"));
+  satchel->process().Signal(SIGCONT);
+  EXPECT_EQ(client.Read().body, "second");
+  EXPECT_EQ(Get("/second").body, "second");
   origin.Release("keep");
 }
 

@@ -114,6 +114,17 @@ void ChildProcess::Collect(int fd, std::string* into) {
 
 bool ChildProcess::Signal(int signal) { return pid_ > 0 && !status_ && ::kill(pid_, signal) == 0; }
 
+bool ChildProcess::Stopped() const {
+  std::error_code error;
+  for (const auto& task : std::filesystem::directory_iterator(
+           "/proc/" + std::to_string(pid_) + "/task", error)) {
+    std::ifstream stat(task.path() / "stat");
+    std::string id, name, state;
+    if (stat >> id >> name >> state && state != "T") return false;
+  }
+  return !error;
+}
+
 bool ChildProcess::Running() { return pid_ > 0 && !WaitForExit(std::chrono::milliseconds(0)); }
 
 std::optional<int> ChildProcess::WaitForExit(std::chrono::milliseconds patience) {

@@ -53,6 +53,8 @@ class ChildProcess {
   pid_t pid() const { return pid_; }
   bool Signal(int signal);
   bool Running();
+  // After SIGSTOP: none of its threads runs any more.
+  bool Stopped() const;
   // The exit code, or 128 + signal as a shell shows it. Nothing if it still runs at the deadline.
   std::optional<int> WaitForExit(std::chrono::milliseconds patience = kPatience);
 

@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -155,6 +157,11 @@ IoStatus SendAll(int fd, std::string_view bytes, Deadline deadline, int wake_fd)
     }
   }
   return IoStatus::kOk;
+}
+
+bool Delivered(int fd) {
+  int unacknowledged = -1;
+  return ioctl(fd, SIOCOUTQ, &unacknowledged) == 0 && unacknowledged == 0;
 }
 
 void ResetConnection(UniqueFd* fd) {

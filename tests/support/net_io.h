@@ -63,6 +63,9 @@ bool WaitFor(int fd, short events, Deadline deadline, int wake_fd = -1);
 
 IoStatus SendAll(int fd, std::string_view bytes, Deadline deadline, int wake_fd = -1);
 
+// True when the peer's kernel has all that was sent: it is in the peer's socket, read or not.
+bool Delivered(int fd);
+
 // Ends the connection with a RST.
 void ResetConnection(UniqueFd* fd);
 

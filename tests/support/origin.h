@@ -74,6 +74,8 @@ class OriginExchange {
 
   // Waits until the test calls Origin::Release(name).
   bool Hold(const std::string& name);
+  // Whether the peer's kernel has all that was sent.
+  bool Delivered() const { return testing::Delivered(fd_->get()); }
   // Waits until the peer closes or resets.
   bool WaitForPeerToLeave();
   // For tunnels: what comes next, as it comes; "" at the end.
