@@ -95,7 +95,7 @@ void Fetch::TryServer() {
     if (!idle) break;
     // Bytes that nobody asked for would be taken for our answer, and a connection that its server
     // has closed costs a retry that not every request may have: worth a system call.
-    if (!request_.idempotent && !idle->LooksAlive()) {
+    if (!idle->LooksAlive()) {
       worker_.loop().DeleteLater(std::move(idle));
       continue;
     }
