@@ -419,8 +419,7 @@ void WritePurges(Writer& out, const PurgeStatus& purges) {
   out.Gauge("satchel_purge_refreshes_waiting", "URLs to be fetched again after a purge.",
             number(purges.refreshes_waiting));
   if (!purges.shared) return;
-  out.Gauge("satchel_purge_coherent",
-            "1 while purges of other instances are known in time; else nothing of theirs is used.",
+  out.Gauge("satchel_purge_coherent", "1 while purges of other instances are known in time.",
             purges.coherent ? 1 : 0);
   out.Gauge("satchel_purge_channel_up", "1 while the subscribed connection stands.",
             purges.channel_up ? 1 : 0);
