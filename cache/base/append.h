@@ -17,6 +17,7 @@ inline void AppendAll(std::string& out, std::initializer_list<std::string_view> 
   out.resize_and_overwrite(size, [&](char* data, size_t) {
     char* at = data + before;
     for (const std::string_view piece : pieces) {
+      if (piece.empty()) continue;  // its data may be null
       std::memcpy(at, piece.data(), piece.size());
       at += piece.size();
     }
