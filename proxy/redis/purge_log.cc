@@ -153,7 +153,7 @@ void PurgeLog::OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply
   purges_.SetClockOffset(cache::Millis(commander_.clock_offset_us(key_) / 1000));
   if (reading_) return;  // there is more
   proof_ms_ = sent_ms;
-  after_gap_ = false;
+  if (!again) after_gap_ = false;  // else the gap came while this was read
   SetCoherent(true);
   Progress(false);
   PublishWaiting();
