@@ -25,6 +25,7 @@ IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
     for (const iovec& piece : pieces) {
       const size_t skip = std::min(written, piece.iov_len);
       written -= skip;
+      if (piece.iov_len == skip) continue;  // a base that may be null
       memcpy(copy.get() + at, static_cast<const char*>(piece.iov_base) + skip,
              piece.iov_len - skip);
       at += piece.iov_len - skip;

@@ -117,7 +117,7 @@ IoResult Stream::Write(std::span<const iovec> pieces) {
       size_t skip = offset;
       while (from < pieces.size() && filled < kRecord) {
         const size_t n = std::min(pieces[from].iov_len - skip, kRecord - filled);
-        memcpy(record + filled, static_cast<const char*>(pieces[from].iov_base) + skip, n);
+        if (n > 0) memcpy(record + filled, static_cast<const char*>(pieces[from].iov_base) + skip, n);
         filled += n;
         ++from;
         skip = 0;
