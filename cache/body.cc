@@ -77,6 +77,54 @@ void Body::AppendSegment(Segment bytes, size_t size) {
   kind_ = Kind::kPieces;
 }
 
+void Body::Append(const Body& other, uint64_t offset, uint64_t length) {
+  constexpr size_t kSmall = size_t{64} << 10;
+  length = std::min(length, other.size_ - std::min<uint64_t>(offset, other.size_));
+  std::vector<Piece> all;
+  const auto take_all = [&all](const Body& body) {
+    const Body copy = body;  // never embedded, so that what it points to lives on its own
+    if (copy.kind_ == Kind::kPieces) {
+      all = copy.pieces();
+    } else if (copy.size_ > 0) {
+      all.push_back({Segment(copy.holder_, copy.bytes()), 0, copy.size_});
+    }
+  };
+  take_all(other);
+  const std::vector<Piece> source = std::move(all);
+  all.clear();
+  take_all(*this);
+  uint64_t end = size_;
+  for (const Piece& piece : source) {
+    const uint64_t from = std::max(piece.start, offset);
+    const uint64_t to = std::min(piece.start + piece.size, offset + length);
+    if (from >= to) continue;
+    const uint64_t size = to - from;
+    const char* const bytes = piece.bytes.get() + (from - piece.start);
+    const bool join = !all.empty() && all.back().size + size <= 2 * kSmall;
+    if (!join && size == piece.size && size > kSmall) {
+      all.push_back({piece.bytes, end, size});
+    } else {
+      const uint64_t kept = join ? all.back().size : 0;
+      auto segment = std::make_shared_for_overwrite<char[]>(kept + size);
+      if (join) std::memcpy(segment.get(), all.back().bytes.get(), kept);
+      std::memcpy(segment.get() + kept, bytes, size);
+      if (join) all.pop_back();
+      all.push_back({std::move(segment), end - kept, kept + size});
+    }
+    end += size;
+  }
+  size_ = end;
+  kind_ = all.size() > 1 ? Kind::kPieces : Kind::kBytes;
+  if (all.empty()) {
+    holder_.reset();
+  } else if (all.size() == 1) {
+    const char* const data = all[0].bytes.get();
+    holder_ = std::shared_ptr<const void>(std::move(all[0].bytes), data);
+  } else {
+    holder_ = std::make_shared<const std::vector<Piece>>(std::move(all));
+  }
+}
+
 size_t Body::Gather(uint64_t offset, uint64_t length, std::span<iovec> out) const {
   if (offset >= size_ || length == 0 || out.empty()) return 0;
   length = std::min<uint64_t>(length, size_ - offset);

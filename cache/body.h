@@ -30,6 +30,10 @@ class Body {
 
   void AppendSegment(Segment bytes, size_t size);
 
+  // Appends the bytes [offset, offset + length) of another body. Segments that are taken whole are
+  // shared; parts of segments, and small ones, are copied, so that nothing unseen is kept alive.
+  void Append(const Body& other, uint64_t offset, uint64_t length);
+
   uint64_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
 

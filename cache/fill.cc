@@ -90,7 +90,11 @@ void FillPermit::NotifyBelow(uint64_t low, Wake resume) {
 
 bool FillPermit::has_readers() const { return fill_ && fill_->has_readers(); }
 
+bool FillPermit::is_part() const { return fill_ && fill_->is_part(); }
+
 bool FillPermit::is_pass() const { return fill_ && fill_->is_pass(); }
+
+Body FillPermit::Committed() const { return fill_ ? fill_->Committed() : Body(); }
 
 StoredPtr FillPermit::Finish(std::string trailers, const std::vector<TagId>* tags) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
@@ -121,6 +125,11 @@ void FillPermit::Release(Reason reason) {
 void FillPermit::Fail(Error error) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
   if (fill) fill->Fail(std::move(error));
+}
+
+void FillPermit::FailKeeping(const StoredPtr& part, Error error) {
+  const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
+  if (fill) fill->FailKeeping(part, std::move(error));
 }
 
 }  // namespace satchel::cache

@@ -123,6 +123,9 @@ class FillPermit {
 
   bool has_readers() const;
   bool is_pass() const;
+  bool is_part() const;  // of one range, not of the whole
+  // What has been appended so far; nothing of a pass.
+  Body Committed() const;
 
   // Conclusions; each ends the permit.
   //
@@ -138,6 +141,8 @@ class FillPermit {
   bool CompleteWith(StoredPtr response, bool insert, Reason why = Reason::kNone);
   void Release(Reason reason);  // not to be shared: followers fetch for themselves
   void Fail(Error error);       // before the head: one follower is promoted
+  // Fails, but for what may be kept of it: a part, put into the store unless it was purged.
+  void FailKeeping(const StoredPtr& part, Error error);
 
  private:
   friend class FillReader;

@@ -156,6 +156,8 @@ std::string Fill::CopyBody(size_t limit) const {
   return body;
 }
 
+Body Fill::Committed() const { return pass_ ? Body() : MakeBody(/*copy=*/false); }
+
 size_t Fill::Gather(uint64_t position, std::span<iovec> out) const {
   const std::lock_guard lock(mutex_);
   if (position >= committed_ || segments_.empty()) return 0;

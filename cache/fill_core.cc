@@ -11,13 +11,14 @@ constexpr int kMaxPromotions = 2;
 }  // namespace
 
 Fill::Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spec,
-           std::string values, size_t vary_limit, Sharing sharing)
+           std::string values, size_t vary_limit, Sharing sharing, std::string part)
     : store_(std::move(store)),
       key_(key),
       spec_(std::move(spec)),
       values_(std::move(values)),
       vary_limit_(vary_limit),
       sharing_(sharing),
+      part_(std::move(part)),
       sequence_(store_->purges.head()) {}
 
 Fill::~Fill() {
@@ -44,7 +45,7 @@ void Fill::Run(Wakeups& wakeups) {
 
 bool Fill::CoversLocked(const CacheKey& key, const RequestHead& request,
                         const Overrides& overrides) const {
-  if (pass_ || sharing_ == Sharing::kUnseen || key.text() != key_.text()) return false;
+  if (pass_ || key.text() != key_.text()) return false;
   if (state_ != FillState::kWaiting && state_ != FillState::kStreaming) return false;
   const VarySpec& vary = head_ ? head_->vary() : spec_;
   const std::string_view values = head_ ? head_->vary_values() : std::string_view(values_);
@@ -62,13 +63,16 @@ bool Fill::UnpurgedLocked() const {
 bool Fill::Covers(const CacheKey& key, const RequestHead& request,
                   const Overrides& overrides) const {
   const std::lock_guard lock(mutex_);
-  return CoversLocked(key, request, overrides);
+  return part_.empty() && CoversLocked(key, request, overrides);
 }
 
 std::shared_ptr<Fill::Slot> Fill::TryJoin(const CacheKey& key, const RequestHead& request,
-                                          const Overrides& overrides, Wake wake) {
+                                          const Overrides& overrides, std::string_view part,
+                                          Wake wake) {
   const std::lock_guard lock(mutex_);
-  if (sharing_ != Sharing::kJoinable || readers_.size() >= kMaxReaders) return nullptr;
+  if (sharing_ != Sharing::kJoinable || part != part_ || readers_.size() >= kMaxReaders) {
+    return nullptr;
+  }
   if (!CoversLocked(key, request, overrides)) return nullptr;
   auto slot = std::make_shared<Slot>();
   slot->wake = std::move(wake);
@@ -238,6 +242,15 @@ void Fill::Fail(Error error) {
     }
   }
   Run(wakeups);
+}
+
+void Fill::FailKeeping(const StoredPtr& part, Error error) {
+  const StoredPtr kept = part ? store_->purges.Check(part) : nullptr;
+  if (kept) {
+    const size_t charge = Store::Impl::EntryCharge(kept->charge());
+    store_->Insert(key_, kept, charge, 0, vary_limit_, this);
+  }
+  Fail(std::move(error));
 }
 
 // The first reader that waits becomes the heir; readers of the failed leader itself get the error.

@@ -39,12 +39,12 @@ class Fill : public std::enable_shared_from_this<Fill> {
   enum class Sharing : uint8_t {
     kJoinable,  // others may read along
     kAlone,     // others fetch for themselves, but no refresh starts beside it
-    kUnseen,    // one part of a response: nobody else's business, but a purge's
   };
 
-  // `spec` and `values`: what was known of Vary at the start.
+  // `spec` and `values`: what was known of Vary at the start. `part`: the range that is fetched, as
+  // it was asked for, empty for the whole; a part is nobody's business who asks for anything else.
   Fill(std::shared_ptr<Store::Impl> store, const CacheKey& key, VarySpec spec, std::string values,
-       size_t vary_limit, Sharing sharing);
+       size_t vary_limit, Sharing sharing, std::string part);
   ~Fill();
   Fill(const Fill&) = delete;
   Fill& operator=(const Fill&) = delete;
@@ -62,7 +62,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
 
   // May the request follow this fill? Adds a reader if so.
   std::shared_ptr<Slot> TryJoin(const CacheKey& key, const RequestHead& request,
-                                const Overrides& overrides, Wake wake);
+                                const Overrides& overrides, std::string_view part, Wake wake);
   // Is it fetching what the request asks for, whether or not others may read along?
   bool Covers(const CacheKey& key, const RequestHead& request, const Overrides& overrides) const;
 
@@ -76,11 +76,14 @@ class Fill : public std::enable_shared_from_this<Fill> {
   void NotifyBelow(uint64_t low, Wake resume);
   bool has_readers() const;
   bool is_pass() const;
+  bool is_part() const { return !part_.empty(); }
+  Body Committed() const;
   StoredPtr Finish(std::string trailers, const std::vector<TagId>* tags);
   std::string CopyBody(size_t limit) const;
   bool CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);
   void Fail(Error error);
+  void FailKeeping(const StoredPtr& part, Error error);
 
   // Readers.
   FillView View(Slot& slot) const;
@@ -131,6 +134,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   const std::string values_;
   const size_t vary_limit_;
   const Sharing sharing_;
+  const std::string part_;
 
   // Writer only.
   char* tail_ = nullptr;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "cache/fill_core.h"
+#include "cache/parts.h"
 #include "cache/store_impl.h"
 #include "cache/vary.h"
 
@@ -47,7 +48,8 @@ static bool IsFetched(const Shard& shard, const CacheKey& key, const RequestHead
 // A fill that is not in the table yet, or null if the store cannot hold another one.
 static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, Shard& shard,
                                      const CacheKey& key, const RequestHead& request,
-                                     const Overrides& overrides, bool part = false) {
+                                     const Overrides& overrides, std::string part,
+                                     bool joinable) {
   if (impl->fills.fetch_add(1, std::memory_order_relaxed) >= impl->options.max_fills ||
       !impl->ReserveForFill(Fill::kOverhead, shard)) {
     impl->fills.fetch_sub(1, std::memory_order_relaxed);
@@ -60,19 +62,19 @@ static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, S
   }
   std::string values;
   if (!spec.empty()) values = VaryValues(spec, request, overrides);
-  const Fill::Sharing sharing = part                 ? Fill::Sharing::kUnseen
-                                : overrides.coalesce ? Fill::Sharing::kJoinable
-                                                     : Fill::Sharing::kAlone;
+  const Fill::Sharing sharing =
+      joinable && overrides.coalesce ? Fill::Sharing::kJoinable : Fill::Sharing::kAlone;
   return std::make_shared<Fill>(impl, key, std::move(spec), std::move(values), overrides.vary_limit,
-                                sharing);
+                                sharing, std::move(part));
 }
 
 // With the shard's lock held: joins a fill of what is asked for.
 bool Store::Join(const Shard& shard, const CacheKey& key, const RequestHead& request,
-                 const Overrides& overrides, const Wake& wake, Begun& begun) {
+                 const Overrides& overrides, std::string_view part, const Wake& wake,
+                 Begun& begun) {
   const auto [begin, end] = shard.fills.equal_range(key.hash());
   for (auto at = begin; at != end; ++at) {
-    auto slot = at->second->TryJoin(key, request, overrides, wake);
+    auto slot = at->second->TryJoin(key, request, overrides, part, wake);
     if (slot == nullptr) continue;
     begun.role = Role::kFollower;
     begun.reader.fill_ = at->second;
@@ -87,12 +89,13 @@ Store::Begun Store::Follow(const CacheKey& key, const RequestHead& request,
   Begun begun;
   Shard& shard = impl_->ShardOf(key.hash());
   const std::lock_guard lock(shard.mutex);
-  Join(shard, key, request, overrides, wake, begun);
+  Join(shard, key, request, overrides, /*part=*/{}, wake, begun);
   return begun;
 }
 
 Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
-                              const Overrides& overrides, Time now, Wake wake) {
+                              const Overrides& overrides, Time now, Wake wake,
+                              std::string_view part) {
   Begun begun;
   if (impl_->uncacheable.Contains(key, now)) return begun;
   Shard& shard = impl_->ShardOf(key.hash());
@@ -100,7 +103,9 @@ Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
   // Once to look, and once more with a fill of our own at hand: somebody may have come between.
   std::unique_lock lock(shard.mutex);
   for (;;) {
-    if (overrides.coalesce && Join(shard, key, request, overrides, wake, begun)) return begun;
+    if (overrides.coalesce && Join(shard, key, request, overrides, part, wake, begun)) {
+      return begun;
+    }
     if (own) {
       own->listed = true;
       shard.fills.emplace(key.hash(), own);
@@ -109,7 +114,7 @@ Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
       return begun;
     }
     lock.unlock();
-    own = NewFill(impl_, shard, key, request, overrides);
+    own = NewFill(impl_, shard, key, request, overrides, std::string(part), /*joinable=*/true);
     if (own == nullptr) return begun;
     lock.lock();
   }
@@ -123,7 +128,7 @@ FillPermit Store::TryLead(const CacheKey& key, const RequestHead& request,
     const std::lock_guard lock(shard.mutex);
     if (IsFetched(shard, key, request, overrides)) return permit;
   }
-  std::shared_ptr<Fill> own = NewFill(impl_, shard, key, request, overrides);
+  std::shared_ptr<Fill> own = NewFill(impl_, shard, key, request, overrides, {}, /*joinable=*/true);
   if (own == nullptr) return permit;
   const std::lock_guard lock(shard.mutex);
   if (IsFetched(shard, key, request, overrides)) return permit;
@@ -137,12 +142,20 @@ FillPermit Store::LeadPart(const CacheKey& key, const RequestHead& request,
                            const Overrides& overrides) {
   FillPermit permit;
   Shard& shard = impl_->ShardOf(key.hash());
-  permit.fill_ = NewFill(impl_, shard, key, request, overrides, /*part=*/true);
+  permit.fill_ = NewFill(impl_, shard, key, request, overrides, "part", /*joinable=*/false);
   if (permit.fill_ == nullptr) return permit;
   const std::lock_guard lock(shard.mutex);
   permit.fill_->listed = true;
   shard.fills.emplace(key.hash(), permit.fill_);
   return permit;
+}
+
+StoredPtr Store::Grow(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                      const StoredResponse& older, StoredPtr newer) {
+  StoredPtr both = CombineParts(older, *newer);
+  if (!both || both->body().size() > impl_->options.max_object) return newer;
+  FillPermit permit = LeadPart(key, request, overrides);
+  return permit && permit.CompleteWith(both, true) ? both : newer;
 }
 
 void Store::RememberUncacheable(const CacheKey& key, Time now) {

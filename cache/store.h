@@ -76,8 +76,10 @@ class Store {
   Found Lookup(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
 
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
+  // `part`: the range that the leader will ask for, in a form of the caller's; empty for the whole.
+  // Only requests for the very same part follow.
   Begun BeginFill(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
-                  Time now, Wake wake);
+                  Time now, Wake wake, std::string_view part = {});
   // Reads along with a fetch that is under way; kAlone if there is none. Never leads.
   Begun Follow(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
                Wake wake);
@@ -86,6 +88,11 @@ class Store {
   // For one part of a response (RFC 9111 3.3): nobody follows, and nobody is kept from fetching the
   // whole meanwhile. Empty if there is no room.
   FillPermit LeadPart(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+
+  // Puts a part that has just been stored and an older one together, if they fit (9111 3.4).
+  // Returns what is stored now.
+  StoredPtr Grow(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                 const StoredResponse& older, StoredPtr newer);
 
   // Remembers that answers to this key are not shared, so that nobody queues on it.
   void RememberUncacheable(const CacheKey& key, Time now);
@@ -108,7 +115,8 @@ class Store {
 
  private:
   static bool Join(const Shard& shard, const CacheKey& key, const RequestHead& request,
-                   const Overrides& overrides, const Wake& wake, Begun& begun);
+                   const Overrides& overrides, std::string_view part, const Wake& wake,
+                   Begun& begun);
   std::shared_ptr<Impl> impl_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cache/base/append.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
@@ -188,7 +189,7 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   if (decision_.reason == Reason::kPreconditions) {
     GoToOrigin();
   } else if (head_.ReadsLikeGet() && decision_.may_store &&
-             (!head_.fields.Has(FieldId::kRange) || stored_)) {
+             (!head_.fields.Has(FieldId::kRange) || stored_ || !LeadablePart().empty())) {
     BeginFill();
   } else if (!stored_ && !asked_remote_ && worker_.remote() != nullptr &&
              worker_.remote()->available()) {
@@ -244,6 +245,11 @@ void Exchange::BeginFill() {
         return;
       }
     }
+    if (const std::string part = LeadablePart(); !part.empty()) {
+      BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake,
+                                              part));
+      return;
+    }
     cache::FillPermit permit;
     if (!range || stored_) permit = worker_.store().TryLead(key_, head_, rule_->cache);
     if (permit) {
@@ -253,7 +259,27 @@ void Exchange::BeginFill() {
     }
     return;
   }
-  auto begun = worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake);
+  BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake));
+}
+
+// The one range that is asked for, in a form to compare with others', if a fetch of just this may be
+// shared and kept. Empty if not.
+std::string Exchange::LeadablePart() const {
+  static const cache::FieldSet kConditions(FieldId::kIfNoneMatch, FieldId::kIfModifiedSince);
+  const cache::HeaderMap& fields = head_.fields;
+  if (stored_ || fields.Count(FieldId::kRange) != 1 || fields.HasAny(kConditions) ||
+      !rule_->cache.keep_parts || !rule_->cache.coalesce || !decision_.may_follow) {
+    return {};
+  }
+  std::string part(*fields.First(FieldId::kRange));
+  if (part.find(',') != std::string::npos) return {};
+  if (const auto condition = fields.Joined(FieldId::kIfRange)) {
+    cache::AppendAll(part, {"\n", *condition});
+  }
+  return part;
+}
+
+void Exchange::BeginOrFollow(cache::Store::Begun begun) {
   switch (begun.role) {
     case cache::Store::Role::kLeader:
       Lead(std::move(begun.permit));
@@ -297,10 +323,14 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   job.body = keyed_body_;
   job.client = info_;
   job.stored = stored_;
-  if (part_ && !head_.fields.Has(FieldId::kRange)) job.prefix = part_;
+  job.part = permit.is_part();
+  job.prefix = part_;
+  // A range that takes over a fetch of the whole goes on with that.
+  const bool heir = !stored_ && !job.part && head_.fields.Has(FieldId::kRange);
   job.permit = std::move(permit);
-  if (background) {
-    // The refresh is nobody's own request: its range and conditions are the stored response's.
+  if (!background) job.leader = weak_from_this();
+  if (background || heir) {
+    // It is nobody's own request: range and conditions are the stored response's.
     auto head = std::make_shared<cache::RequestHead>(head_);
     head->fields.Remove(FieldId::kRange);
     head->fields.Remove(FieldId::kIfRange);
@@ -311,8 +341,6 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
       head->method_text = "GET";
     }
     job.head = std::move(head);
-  } else {
-    job.leader = weak_from_this();
   }
   return std::shared_ptr<FillTask>(new FillTask(worker_, std::move(job)));
 }

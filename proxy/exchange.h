@@ -104,6 +104,8 @@ class Exchange final : public FetchHandler,
   void AskRemote();
   void OnRemote(cache::Result<cache::StoredPtr> found);
   void BeginFill();
+  std::string LeadablePart() const;
+  void BeginOrFollow(cache::Store::Begun begun);
   void Follow(cache::FillReader reader);
   void Lead(cache::FillPermit permit);
   void OnFillWaitOver();
@@ -137,8 +139,6 @@ class Exchange final : public FetchHandler,
   void FeedTee(std::string_view data);
   void FinishTee();
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
-  std::optional<uint64_t> TakePart(const cache::ResponseHead& head,
-                                   cache::StoredResponse::Parts& parts) const;
   void UpdateFromHead(const cache::ResponseHead& head);
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;

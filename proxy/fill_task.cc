@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cache/range.h"
+#include "cache/parts.h"
 #include "cache/reuse.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
@@ -19,6 +20,9 @@ namespace {
 // A pass keeps at most this much that its slowest reader has not taken.
 constexpr uint64_t kBacklogHigh = 1024 * 1024;
 constexpr uint64_t kBacklogLow = 256 * 1024;
+
+// Of an answer that is cut short less is forgotten: asking for all of it anew costs as much.
+constexpr uint64_t kWorthKeeping = 256 * 1024;
 
 }  // namespace
 
@@ -82,12 +86,14 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
   worker_.metrics().l2_read_duration.Observe(
       static_cast<uint64_t>((net::EventLoop::ReadClockNs() - remote_started_ns_) / 1000));
   if (!found || !*found) {
+    remote_empty_ = found.has_value();
     StartFetch();
     return;
   }
   const cache::StoredPtr response = std::move(*found);
+  const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
   const cache::Decision decision = cache::Decide(*job_.head, &response->facts(), false,
-                                                 worker_.WallNow(), job_.rule->cache);
+                                                 worker_.WallNow(), job_.rule->cache, part_holds);
   const bool background = job_.leader.expired();
   if (decision.action == cache::Action::kServe ||
       (decision.action == cache::Action::kServeStaleAndRefresh && !background)) {
@@ -118,7 +124,7 @@ void FillTask::StartFetch() {
     validating = *head;
     conditional_ = cache::MakeConditional(validating, job_.stored->Fields());
     head = &validating;
-  } else if (job_.prefix) {
+  } else if (job_.prefix && !job_.part) {
     validating = *head;
     completing_ = cache::MakeCompletion(validating, job_.prefix->Fields(),
                                         job_.prefix->partial_range());
@@ -259,6 +265,10 @@ bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
   parts.fields = cache::StoredFields(head, worker_.WallNow(), job_.rule->cache);
   KeepOwnFields(head.fields, parts.fields);
   parts.purge_sequence = asked_sequence_;
+  if (verdict.facts.partial) {
+    length = cache::DescribePart(head, parts);
+    if (!length) return false;
+  }
   cache::TagSet tags;
   CollectTags(job_.snapshot->rules, *job_.rule, *job_.head, head.fields, tags);
   if (HasJsonTags(head)) {
@@ -267,10 +277,13 @@ bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
     tags.AddId(cache::kAnyTag);
   }
   parts.tags = tags.Take();
-  if (!job_.permit.Publish(cache::StoredResponse::Make(std::move(parts)), length)) {
+  cache::StoredPtr made = cache::StoredResponse::Make(std::move(parts));
+  if (!job_.permit.Publish(made, length)) {
     own_fields_.clear();
     return false;
   }
+  head_ = std::move(made);
+  length_ = length;
   stored_answer_ = true;
   published_ = true;
   TellLeaderSoon();
@@ -305,10 +318,12 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
                       worker_.Random(), job_.rule->cache);
   verdict_reason_ = verdict.reason;
   // A part that nobody asked for here is its request's alone.
-  if (!verdict.store || verdict.facts.partial || (server_error && job_.stored)) {
+  if (!verdict.store || (verdict.facts.partial && !job_.part) || (server_error && job_.stored)) {
     // A full answer to a validation replaces the old response even if it can't be kept itself.
     if (job_.stored && !server_error) worker_.store().Invalidate(job_.key);
-    if (!server_error && head.status != 304) {
+    // What can't be kept of one range says nothing of the others.
+    const bool of_range = job_.part && (head.status == 206 || head.status == 416);
+    if (!server_error && head.status != 304 && !of_range) {
       worker_.store().RememberUncacheable(job_.key, now);
     }
     HandOver(head, framing, verdict.reason);
@@ -378,13 +393,32 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
       cache::RemoveForbiddenTrailers(trailers);
       http1::AppendFields(lines, trailers);
     }
-    const cache::StoredPtr stored = FinishTagged(std::move(lines));
+    cache::StoredPtr stored = FinishTagged(std::move(lines));
     stored_answer_ = stored != nullptr;
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
-    if (stored && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);
+    if (stored && job_.part && job_.prefix) {
+      stored = worker_.store().Grow(job_.key, *job_.head, job_.rule->cache, *job_.prefix, stored);
+    }
+    // A part goes to the shared tier only where that has nothing, not even the whole.
+    const bool share = stored && (!stored->facts().partial || remote_empty_);
+    if (share && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);
     TellLeader();
   }
   Done();
+}
+
+// What came of a long answer before its connection was lost, if the rest can be asked for later.
+cache::StoredPtr FillTask::BeginningOf(const FetchError& error) const {
+  const bool lost = error.kind == UpstreamError::kReset ||
+                    error.kind == UpstreamError::kIdleTimeout ||
+                    error.kind == UpstreamError::kTotalTimeout;
+  if (!lost || !published_ || !length_ || !job_.rule->cache.keep_parts || job_.stored ||
+      job_.permit.is_pass()) {
+    return nullptr;
+  }
+  cache::Body body = job_.permit.Committed();
+  if (body.size() < kWorthKeeping) return nullptr;
+  return cache::PrefixOf(*head_, std::move(body), *length_);
 }
 
 void FillTask::OnFetchError(const FetchError& error) {
@@ -392,7 +426,8 @@ void FillTask::OnFetchError(const FetchError& error) {
   if (job_.permit) {
     if (!FallBackOnStale(error.head_received, error.status)) {
       Add(worker_.metrics().fills_failed);
-      job_.permit.Fail({cache::ErrorSource::kUpstream, error.message, error.status});
+      job_.permit.FailKeeping(BeginningOf(error),
+                              {cache::ErrorSource::kUpstream, error.message, error.status});
     }
     TellLeader();
   }

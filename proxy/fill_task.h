@@ -38,7 +38,8 @@ class FillTask final : public FetchHandler,
     std::shared_ptr<const KeyedBody> body;  // of a read with a body; null else
     ClientInfo client;
     cache::StoredPtr stored;    // to validate or to fall back on; may be null
-    cache::StoredPtr prefix;    // a stored 206 that may be completed; may be null
+    cache::StoredPtr prefix;    // a stored 206 that may be completed, or grow; may be null
+    bool part = false;          // `head` asks for one range, and that is what is fetched
     cache::FillPermit permit;
     std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
   };
@@ -85,6 +86,7 @@ class FillTask final : public FetchHandler,
   void TellLeaderSoon();
   void Done();
   void CheckBacklog();
+  cache::StoredPtr BeginningOf(const FetchError& error) const;
 
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
@@ -105,9 +107,12 @@ class FillTask final : public FetchHandler,
   bool conditional_ = false;
   bool completing_ = false;  // what lies behind the prefix was asked for
   bool published_ = false;
+  cache::StoredPtr head_;  // once published
+  std::optional<uint64_t> length_;
   bool paused_ = false;
   bool telling_ = false;
   bool from_remote_ = false;
+  bool remote_empty_ = false;  // it was asked and had nothing
   bool revalidated_ = false;
   bool stored_answer_ = false;
   uint16_t upstream_status_ = 0;

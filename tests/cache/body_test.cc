@@ -91,5 +91,40 @@ TEST(BodyTest, ACopyOfAnEmbeddedBodyOutlivesItsResponse) {
   EXPECT_EQ(copy.ToString(), "small enough to be embedded");
 }
 
+TEST(BodyTest, AppendingSharesWholeSegmentsAndCopiesTheRest) {
+  const std::string large(200'000, 'l');
+  Body source = Body::Copy(large);
+  const std::string second(100'000, 's');
+  source.AppendSegment([&] {
+    auto bytes = std::make_shared<char[]>(second.size());
+    std::copy(second.begin(), second.end(), bytes.get());
+    return bytes;
+  }(), second.size());
+
+  Body whole = Body::Copy("head");
+  whole.Append(source, 0, source.size());
+  EXPECT_EQ(whole.ToString(), "head" + large + second);
+  iovec mine[4];
+  iovec theirs[4];
+  ASSERT_EQ(whole.Gather(0, whole.size(), mine), 3u);
+  source.Gather(0, source.size(), theirs);
+  EXPECT_EQ(mine[1].iov_base, theirs[0].iov_base);
+  EXPECT_EQ(mine[2].iov_base, theirs[1].iov_base);
+
+  Body part;
+  part.Append(source, 199'990, 20);
+  EXPECT_EQ(part.ToString(), std::string(10, 'l') + std::string(10, 's'));
+  EXPECT_EQ(part.Gather(0, 20, mine), 1u);
+  EXPECT_LT(part.MemoryUse(), 1000u) << "the large segments are kept alive by a few bytes";
+  part.Append(source, 299'999, 100);  // only one byte is there
+  EXPECT_EQ(part.size(), 21u);
+  part.Append(source, 400'000, 100);
+  EXPECT_EQ(part.size(), 21u);
+  const Body copy = part;
+  part.Append(Body::Copy("x"), 0, 1);
+  EXPECT_EQ(copy.size(), 21u);
+  EXPECT_EQ(part.ToString().back(), 'x');
+}
+
 }  // namespace
 }  // namespace satchel::cache

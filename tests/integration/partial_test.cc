@@ -2,6 +2,7 @@
 // RFC 9111 3.3, 3.4).
 
 #include <regex>
+#include <thread>
 
 #include "tests/support/proxy_fixture.h"
 #include "tests/support/redis_process.h"
@@ -259,6 +260,181 @@ TEST_F(PartialTest, J7_APrefixUnderAWeakTagIsNotCompleted) {
   GetRange("0-7");
   EXPECT_EQ(Get("/").body, kWhole);
   EXPECT_FALSE(origin.Last("/").fields.Has("Range"));
+}
+
+TEST_F(PartialTest, ACrowdOnOneRangeIsOneFetchAndOtherRangesGoTheirOwnWay) {
+  constexpr size_t kClients = 200;
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("crowd");
+    AnswerRanges(exchange, "\"v1\"");
+  });
+  SatchelConfig config = Config();
+  config.workers = "4";
+  Start(config);
+  const std::string whole = kWhole;
+  std::atomic<size_t> asked = 0;
+  std::atomic<size_t> right = 0;
+  std::thread director([&] {
+    EXPECT_TRUE(Eventually([&] { return asked == kClients; }));
+    EXPECT_TRUE(origin.WaitUntilHeld("crowd"));
+    origin.Release("crowd");
+  });
+  RunTogether(kClients, [&](size_t i) {
+    const std::string ranges[] = {"4-12", "6-9", ""};
+    const std::string& range = ranges[i % 3];
+    RawClient client = satchel->Connect();
+    client.Send(Request("GET", "/", range.empty() ? Fields{} : Fields{{"Range", "bytes=" + range}}));
+    ++asked;
+    const Response response = client.Read("GET", std::chrono::seconds(30));
+    const std::string expected =
+        range.empty() ? whole : range == "4-12" ? whole.substr(4, 9) : whole.substr(6, 4);
+    if (response.complete && response.body == expected &&
+        response.status == (range.empty() ? 200 : 206)) {
+      ++right;
+    } else {
+      ADD_FAILURE() << Describe(response);
+    }
+  });
+  director.join();
+  EXPECT_EQ(right, kClients);
+  EXPECT_LT(origin.RequestCount(), kClients / 4);
+  EXPECT_TRUE(CacheStatus(Get("/")).hit());
+}
+
+TEST_F(PartialTest, ARangeThatInheritsAFetchOfTheWholeGoesOnWithTheWhole) {
+  origin.Next("/", [](OriginExchange& exchange) {
+    exchange.Hold("first");
+    exchange.Reset();
+  });
+  origin.On("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  RawClient leader = satchel->Connect();
+  leader.Send(Request("GET", "/"));
+  ASSERT_TRUE(origin.WaitUntilHeld("first"));
+  RawClient range = satchel->Connect();
+  range.Send(Request("GET", "/", {{"Range", "bytes=4-12"}}));
+  Send("POST", "/fence");  // the worker has read the range by now
+  RawClient whole = satchel->Connect();
+  whole.Send(Request("GET", "/"));
+  Send("POST", "/fence");
+  origin.Release("first");
+  EXPECT_EQ(leader.Read().status, 502);
+  const Response part = range.Read();
+  EXPECT_EQ(part.status, 206) << Describe(part);
+  EXPECT_EQ(part.body, "456789abc");
+  EXPECT_EQ(whole.Read().body, kWhole);
+  EXPECT_EQ(origin.RequestCount("/"), 2u);
+}
+
+TEST_F(PartialTest, J7_PartsThatMeetGrowTogetherUntilTheyAreTheWhole) {
+  ServeRanges();
+  Start();
+  GetRange("4-7");
+  EXPECT_EQ(GetRange("8-11").body, "89ab");
+  const Response across = GetRange("6-9");
+  EXPECT_TRUE(CacheStatus(across).hit()) << Describe(across);
+  EXPECT_EQ(across.body, "6789");
+  EXPECT_EQ(across.Get("Content-Range"), "bytes 6-9/20");
+  GetRange("0-5");
+  EXPECT_EQ(GetRange("10-19").body, "abcdefghij");
+  const Response whole = Get("/");
+  EXPECT_TRUE(CacheStatus(whole).hit()) << Describe(whole);
+  EXPECT_EQ(whole.status, 200);
+  EXPECT_EQ(whole.body, kWhole);
+  EXPECT_EQ(whole.Get("Content-Length"), "20");
+  EXPECT_FALSE(whole.fields.Has("Content-Range"));
+  EXPECT_EQ(origin.RequestCount(), 4u);
+}
+
+TEST_F(PartialTest, J7_PartsUnderDifferentTagsNeverGrowTogether) {
+  origin.Next("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+  origin.On("/", [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v2\""); });
+  Start();
+  GetRange("0-7");
+  GetRange("8-19");
+  EXPECT_FALSE(CacheStatus(GetRange("6-9")).hit());
+  EXPECT_FALSE(CacheStatus(Get("/")).hit());
+}
+
+// A long answer that is cut short, then whatever the test says.
+constexpr size_t kLong = 1'000'000;
+
+TEST_F(PartialTest, J7_TheBeginningOfACutAnswerIsKeptAndCompleted) {
+  const std::string body = Pattern(0, kLong);
+  origin.Next("/", [&](OriginExchange& exchange) {
+    exchange.SendHead(200, {{"Content-Length", std::to_string(kLong)},
+                            {"Cache-Control", "max-age=60"},
+                            {"ETag", "\"v1\""}});
+    exchange.Send(body.substr(0, 600'000));
+    exchange.Hold("cut");
+    exchange.Reset();
+  });
+  origin.On("/", [&](OriginExchange& exchange) {
+    const std::string range = exchange.request().fields.Get("Range");
+    const size_t first = range.empty() ? 0 : std::stoul(range.substr(6));
+    Fields fields = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=60"}};
+    if (first > 0) {
+      fields.Add("Content-Range", "bytes " + std::to_string(first) + "-" +
+                                      std::to_string(kLong - 1) + "/" + std::to_string(kLong));
+    }
+    exchange.Respond({.status = first > 0 ? 206 : 200, .fields = fields, .body = body.substr(first)});
+  });
+  Start();
+  RawClient client = satchel->Connect();
+  client.Send(Request("GET", "/"));
+  Response cut = client.ReadHead();
+  ASSERT_TRUE(client.ReadBodyUntil(&cut, 600'000)) << Describe(cut);
+  origin.Release("cut");
+  client.ReadBody(&cut);
+  EXPECT_FALSE(cut.complete);
+  // Its bytes may answer ranges, but nothing else.
+  const Response range = GetRange("1000-1999");
+  EXPECT_TRUE(CacheStatus(range).hit()) << Describe(range);
+  EXPECT_TRUE(range.body == body.substr(1000, 1000));
+  const Response whole = Get("/");
+  EXPECT_EQ(whole.status, 200) << Describe(whole);
+  EXPECT_TRUE(whole.complete);
+  EXPECT_TRUE(whole.body == body);
+  EXPECT_EQ(origin.Last("/").fields.Get("Range"), "bytes=600000-");
+  EXPECT_EQ(origin.Last("/").fields.Get("If-Range"), "\"v1\"");
+  EXPECT_TRUE(CacheStatus(Get("/")).hit());
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(PartialTest, J7_WhatIsShortOrWeakOrMalformedIsNotKeptWhenItIsCut) {
+  const std::string body = Pattern(0, 600'000);
+  const struct {
+    const char* target;
+    std::string head;
+    size_t sent;
+  } cases[] = {
+      {"/short", "Content-Length: 1000000\r\nETag: \"v1\"\r\n", 1000},
+      {"/weak", "Content-Length: 1000000\r\nETag: W/\"v1\"\r\n", 600'000},
+      {"/unnamed", "Content-Length: 1000000\r\n", 600'000},
+      {"/until-close", "ETag: \"v1\"\r\n", 600'000},
+      {"/private", "Content-Length: 1000000\r\nETag: \"v1\"\r\nCache-Control: private\r\n", 600'000},
+  };
+  Start();
+  for (const auto& one : cases) {
+    origin.Next(one.target, [&](OriginExchange& exchange) {
+      exchange.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n" + one.head + "\r\n" +
+                    body.substr(0, one.sent));
+      exchange.Hold(one.target);
+      exchange.Reset();
+    });
+    origin.On(one.target, Fresh("good"));
+    RawClient client = satchel->Connect();
+    client.Send(Request("GET", one.target));
+    Response cut = client.ReadHead();
+    ASSERT_TRUE(client.ReadBodyUntil(&cut, one.sent)) << one.target << Describe(cut);
+    origin.Release(one.target);
+    client.ReadBody(&cut);
+    EXPECT_FALSE(cut.complete) << one.target;
+    EXPECT_EQ(Get(one.target).body, "good") << one.target;
+    EXPECT_FALSE(origin.Last(one.target).fields.Has("Range")) << one.target;
+  }
 }
 
 TEST_F(PartialTest, J7_ACrowdOnACompletionSharesIt) {
