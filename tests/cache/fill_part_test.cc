@@ -78,6 +78,14 @@ TEST_F(FillPartTest, CommittedIsWhatHasBeenAppended) {
   EXPECT_TRUE(permit.Committed().empty());
 }
 
+TEST_F(FillPartTest, APartNeverTakesThePlaceOfTheWhole) {
+  const StoredPtr whole = Response({.body = std::string(20, 'x')});
+  ASSERT_TRUE(Put(store, whole));
+  FillPermit permit = store.LeadPart(Key(), Get(), kRules);
+  permit.CompleteWith(Part(0, 9, 20), true);
+  EXPECT_EQ(Stored(), whole);
+}
+
 TEST_F(FillPartTest, GrowingStoresBothTogether) {
   FillPermit first = store.LeadPart(Key(), Get(), kRules);
   const StoredPtr older = Part(0, 9, 20);

@@ -196,6 +196,39 @@ TEST_F(PartialTest, AnUnsatisfiableRangeSaysNothingThatOthersCouldKeep) {
   EXPECT_FALSE(response.fields.Has("Content-Type"));
 }
 
+TEST_F(PartialTest, F6_WhoWantsMoreThanAPartIsNotServedByItsValidation) {
+  origin.On("/", [](OriginExchange& exchange) {
+    if (exchange.request().fields.Get("If-None-Match") == "\"v1\"") {
+      exchange.Hold("validation");
+      exchange.Respond(
+          {.status = 304, .fields = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=60"}}});
+      return;
+    }
+    AnswerRanges(exchange, "\"v1\"", "max-age=0");
+  });
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  GetRange("4-12");
+  RawClient leader = satchel->Connect();
+  leader.Send(Request("GET", "/", {{"Range", "bytes=5-7"}}));
+  ASSERT_TRUE(origin.WaitUntilHeld("validation"));
+  std::vector<RawClient> others;
+  for (const Fields& fields : {Fields{}, Fields{{"Range", "bytes=2-8"}}}) {
+    others.push_back(satchel->Connect());
+    others.back().Send(Request("GET", "/", fields));
+  }
+  Send("POST", "/fence");  // they have been read, and wait
+  origin.Release("validation");
+  EXPECT_EQ(leader.Read().body, "567");
+  const Response whole = others[0].Read();
+  EXPECT_EQ(whole.status, 200) << Describe(whole);
+  EXPECT_EQ(whole.body, kWhole);
+  const Response range = others[1].Read();
+  EXPECT_EQ(range.status, 206) << Describe(range);
+  EXPECT_EQ(range.body, "2345678");
+}
+
 TEST_F(PartialTest, F6_WithRangePassPartsAreNotStored) {
   ServeRanges();
   SatchelConfig config = Config();
