@@ -155,6 +155,18 @@ TEST(PurgedFillTest, AnAnswerPurgedBeforeItsHeadIsNotPublished) {
   EXPECT_TRUE(f.permit.Publish(f.HeadWith("b", asked), 4));
 }
 
+TEST(PurgedFillTest, TheBeginningOfAPurgedAnswerIsNotKept) {
+  for (const bool purged : {true, false}) {
+    Filling f;
+    const uint64_t asked = f.permit.MarkAsked();
+    ASSERT_TRUE(f.permit.Publish(f.HeadWith("a", asked), 4));
+    PurgeTag(f.store, purged ? "a" : "b");
+    f.permit.FailKeeping(f.HeadWith("a", asked), {ErrorSource::kUpstream, "cut", 502});
+    EXPECT_EQ(f.store.stats().objects, purged ? 0u : 1u);
+    EXPECT_EQ(Find(f.store) == nullptr, purged);
+  }
+}
+
 TEST(PurgedFillTest, AnAnswerPurgedWhileItGrowsIsNotStored) {
   Filling f;
   ASSERT_TRUE(f.permit.Publish(f.HeadWith("a", f.permit.MarkAsked()), 4));
