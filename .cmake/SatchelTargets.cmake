@@ -21,6 +21,19 @@ function(satchel_empty_source out name)
   set(${out} "${file}" PARENT_SCOPE)
 endfunction()
 
+# satchel_precompile(name <header>...): Debug builds parse these headers once for the target. Release
+# and tidy builds do without, so a source that forgets to include what it uses is found there.
+function(satchel_precompile name)
+  if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug" OR SATCHEL_TIDY)
+    return()
+  endif()
+  target_precompile_headers(${name} PRIVATE ${ARGN})
+  # ccache needs to see that the preprocessed text depends on the precompiled header.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${name} PRIVATE -fpch-preprocess)
+  endif()
+endfunction()
+
 # satchel_library(name SOURCES ... SEES folder... LINKS target...)
 function(satchel_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;SEES;LINKS")
@@ -31,6 +44,8 @@ function(satchel_library name)
   satchel_include_root(root ${name} ${arg_SEES})
   target_include_directories(${name} PRIVATE "${root}")
   target_link_libraries(${name} PUBLIC ${arg_LINKS} PRIVATE satchel_flags)
+  satchel_precompile(${name} <algorithm> <array> <charconv> <chrono> <expected> <functional> <map>
+    <memory> <mutex> <optional> <string> <string_view> <unordered_map> <utility> <variant> <vector>)
   satchel_lto(${name})
   if(SATCHEL_TIDY)
     set_target_properties(${name} PROPERTIES CXX_CLANG_TIDY "${SATCHEL_CLANG_TIDY};--quiet")

@@ -10,6 +10,7 @@
 #   dev       warnings as errors; every test, the replays of the fuzz corpora, layering
 #   asan      AddressSanitizer and UndefinedBehaviorSanitizer: the same, without layering
 #   tsan      ThreadSanitizer: cache, proxy and integration tests
+#             (the integration tests of dev, against the binary of these stages)
 #   examples  the commands of examples/, against the binary as it is shipped (release preset)
 #
 # A stage that fails does not keep the next from running. JOBS sets the parallelism (default: the
@@ -21,7 +22,7 @@ cd "$root" || exit 1
 all_stages=(dev asan tsan examples)
 stages=()
 install=yes
-usage() { sed -n '2,18s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,19s/^# \{0,1\}//p' "$0"; }
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) stages+=(dev) ;;
@@ -65,6 +66,7 @@ build() {
   echo "== $stage: build"
   local options=(-DSATCHEL_BENCHMARKS=OFF)
   [ "$stage" != dev ] || options+=(-DSATCHEL_WERROR=ON)
+  [ "$stage" != asan ] && [ "$stage" != tsan ] || options+=(-DSATCHEL_INTEGRATION_TESTS=OFF)
   [ "$stage" != release ] || options+=(-DSATCHEL_TESTS=OFF)
   if ! cmake --preset "$preset" -B "$output/$stage" "${options[@]}" >"$log" 2>&1; then
     tail -n 40 "$log"
@@ -78,10 +80,12 @@ build() {
   return 0
 }
 
-# tests STAGE CTEST_ARGUMENT... : runs and counts.
+# tests STAGE FOLDER CTEST_ARGUMENT... : runs what was built in FOLDER, against the binary of STAGE,
+# and counts.
 tests() {
-  local stage=$1 junit=$output/$1-junit.xml reports=$output/$1-reports runner=() report
-  shift
+  local stage=$1 folder=$output/$2 junit=$output/$1-$2-junit.xml reports=$output/$1-$2-reports
+  local runner=() report
+  shift 2
   echo "== $stage: tests"
   rm -rf "$junit" "$reports"
   mkdir -p "$reports"
@@ -92,11 +96,12 @@ tests() {
   # Memory bounds are the dev stage's business; here they only catch what grows without end.
   local factor=1
   [ "$stage" = dev ] || factor=6
+  SATCHEL_BINARY="$output/$stage/bin/satchel" \
   SATCHEL_MEMORY_FACTOR=$factor \
   ASAN_OPTIONS="$common:quarantine_size_mb=16:detect_stack_use_after_return=1:strict_string_checks=1" \
   UBSAN_OPTIONS="$common:print_stacktrace=1" \
   TSAN_OPTIONS="$common:second_deadlock_stack=1:halt_on_error=1" \
-    "${runner[@]}" ctest --test-dir "$output/$stage" -j "$jobs" --output-on-failure \
+    "${runner[@]}" ctest --test-dir "$folder" -j "$jobs" --output-on-failure \
     --no-tests=error --output-junit "$junit" "$@" | grep -vE '^ +Start +[0-9]+: |^ *[0-9]+/[0-9]+ .* Passed '
 
   if [ ! -s "$junit" ]; then
@@ -131,16 +136,22 @@ junit_count() {
 }
 
 run_dev() {
-  build dev dev all && tests dev
+  build dev dev all && tests dev dev
 }
 
 run_asan() {
-  build asan asan all && tests asan -LE layering
+  build asan asan all && tests asan asan -LE layering && integration asan
 }
 
 run_tsan() {
-  local targets=(cache_tests proxy_tests integration_tests)
-  build tsan tsan "${targets[@]}" && tests tsan -L '^(cache_tests|proxy_tests|integration_tests)$'
+  build tsan tsan satchel cache_tests proxy_tests && tests tsan tsan -L '^(cache|proxy)_tests$' &&
+    integration tsan
+}
+
+# integration STAGE : the integration tests against the binary of STAGE.
+integration() {
+  [[ " ${stages[*]} " == *" dev "* ]] || build dev dev integration_tests
+  tests "$1" dev -L '^integration_tests$'
 }
 
 run_examples() {

@@ -1,7 +1,6 @@
 // Parts of responses: stored, served, completed, and asked for several at once (RFC 9110 14,
 // RFC 9111 3.3, 3.4).
 
-#include <regex>
 #include <thread>
 
 #include "tests/support/proxy_fixture.h"
@@ -19,17 +18,13 @@ void AnswerRanges(OriginExchange& exchange, const std::string& etag,
                   const std::string& control = "max-age=60") {
   const std::string whole = kWhole;
   const Fields& fields = exchange.request().fields;
-  const std::string range = fields.Get("Range");
-  std::smatch match;
-  const bool wanted = std::regex_match(range, match, std::regex("bytes=(\\d+)-(\\d*)")) &&
-                      (!fields.Has("If-Range") || fields.Get("If-Range") == etag);
-  if (!wanted) {
+  const std::optional<OneRange> range = ParseOneRange(fields.Get("Range"), whole.size());
+  if (!range || (fields.Has("If-Range") && fields.Get("If-Range") != etag)) {
     exchange.Respond(
         {.fields = {{"ETag", etag}, {"Cache-Control", control}, {"X-From", "whole"}}, .body = whole});
     return;
   }
-  const size_t first = std::stoul(match[1]);
-  const size_t last = match[2].length() == 0 ? whole.size() - 1 : std::stoul(match[2]);
+  const auto [first, last] = *range;
   exchange.Respond({.status = 206,
                     .fields = {{"ETag", etag},
                                {"Cache-Control", control},

@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <regex>
 
 #include "tests/support/proxy_fixture.h"
 
@@ -26,21 +25,18 @@ class FileOrigin {
       exchange.Respond({.status = 304, .fields = common});
       return;
     }
-    const std::string range = fields.Get("Range");
-    std::smatch match;
-    if (!std::regex_match(range, match, std::regex("bytes=(\\d+)-(\\d*)")) ||
-        (fields.Has("If-Range") && fields.Get("If-Range") != etag_)) {
+    const std::optional<OneRange> range = ParseOneRange(fields.Get("Range"), body_.size());
+    if (!range || (fields.Has("If-Range") && fields.Get("If-Range") != etag_)) {
       exchange.Respond({.fields = common, .body = body_});
       return;
     }
-    const size_t first = std::stoul(match[1]);
+    const auto [first, last] = *range;
     const std::string size = std::to_string(body_.size());
     if (first >= body_.size()) {
       common.Add("Content-Range", "bytes */" + size);
       exchange.Respond({.status = 416, .fields = common});
       return;
     }
-    const size_t last = match[2].length() == 0 ? body_.size() - 1 : std::stoul(match[2]);
     common.Add("Content-Range",
                "bytes " + std::to_string(first) + "-" + std::to_string(last) + "/" + size);
     exchange.Respond(

@@ -218,6 +218,18 @@ BodyFraming ResponseFraming(std::string_view method, int status, const Fields& f
   return framing == BodyFraming::kNone ? BodyFraming::kUntilClose : framing;
 }
 
+std::optional<OneRange> ParseOneRange(std::string_view range, size_t size) {
+  constexpr std::string_view kUnit = "bytes=";
+  const size_t dash = range.find('-');
+  if (!range.starts_with(kUnit) || dash == std::string_view::npos) return std::nullopt;
+  uint64_t first = 0;
+  uint64_t last = size - 1;
+  if (!ParseNumber(range.substr(kUnit.size(), dash - kUnit.size()), 10, &first)) return std::nullopt;
+  const std::string_view end = range.substr(dash + 1);
+  if (!end.empty() && !ParseNumber(end, 10, &last)) return std::nullopt;
+  return OneRange{first, last};
+}
+
 std::string HttpDate(int64_t seconds_from_now) {
   time_t when = std::time(nullptr) + static_cast<time_t>(seconds_from_now);
   tm parts{};

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -99,6 +100,14 @@ BodyFraming RequestFraming(const Fields& fields, uint64_t* length);
 // The framing of a response.
 BodyFraming ResponseFraming(std::string_view method, int status, const Fields& fields,
                             uint64_t* length);
+
+// "bytes=first-last" and "bytes=first-", the latter up to the end of `size` bytes; anything else
+// is nothing.
+struct OneRange {
+  size_t first;
+  size_t last;
+};
+std::optional<OneRange> ParseOneRange(std::string_view range, size_t size);
 
 // "Sun, 06 Nov 1994 08:49:37 GMT", `seconds_from_now` away.
 std::string HttpDate(int64_t seconds_from_now = 0);
