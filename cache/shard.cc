@@ -68,6 +68,13 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
   return entry.response;
 }
 
+void Shard::FindAll(const CacheKey& key, std::vector<StoredPtr>& out) const {
+  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
+       id = slab_[id].next) {
+    if (Holds(slab_[id], key)) out.push_back(slab_[id].response);
+  }
+}
+
 const VarySpec* Shard::KnownVary(const CacheKey& key) const {
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
        id = slab_[id].next) {

@@ -39,6 +39,8 @@ class Shard {
   // 4.1), and counts the use. `others` is set if the key has responses, but none for the request.
   StoredPtr Find(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
                  bool& others);
+  // All responses of the key, the last used or stored first.
+  void FindAll(const CacheKey& key, std::vector<StoredPtr>& out) const;
   // The Vary of the response last used or stored under the key, null if there is none.
   const VarySpec* KnownVary(const CacheKey& key) const;
 

@@ -35,6 +35,22 @@ Store::Found Store::Lookup(const CacheKey& key, const RequestHead& request,
   }
 }
 
+std::vector<StoredPtr> Store::Variants(const CacheKey& key) {
+  std::vector<StoredPtr> out;
+  {
+    Shard& shard = impl_->ShardOf(key.hash());
+    const std::lock_guard lock(shard.mutex);
+    shard.FindAll(key, out);
+  }
+  for (StoredPtr& response : out) response = impl_->purges.Check(response);
+  std::erase(out, nullptr);
+  return out;
+}
+
+void Store::Drop(const CacheKey& key, const StoredPtr& response) {
+  impl_->Replace(key, response, nullptr);
+}
+
 // With the shard's lock held: is somebody fetching what the request asks for?
 static bool IsFetched(const Shard& shard, const CacheKey& key, const RequestHead& request,
                       const Overrides& overrides) {

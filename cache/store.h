@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "cache/base/clock.h"
 #include "cache/cache_key.h"
@@ -74,6 +75,12 @@ class Store {
 
   // Never a response that a purge ended; one that a purge made stale says so in its facts.
   Found Lookup(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+
+  // All variants of the key that no purge ended, the last used first: for a request that none of
+  // them was stored for (RFC 9111 4.1).
+  std::vector<StoredPtr> Variants(const CacheKey& key);
+  // Takes this one out, if it is still there.
+  void Drop(const CacheKey& key, const StoredPtr& response);
 
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
   // `part`: the range that the leader will ask for, in a form of the caller's; empty for the whole.

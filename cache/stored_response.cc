@@ -176,27 +176,31 @@ StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body,
 
 StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
                                      const ResponseFacts& facts) {
-  return WithFields(old, fields, facts, {}, old.purge_sequence());
+  return WithFields(old, fields, facts,
+                    {.more_tags = {}, .purge_sequence = old.purge_sequence()});
 }
 
 StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
-                                     const ResponseFacts& facts, std::span<const TagId> more_tags,
-                                     uint64_t purge_sequence) {
+                                     const ResponseFacts& facts, Update update) {
   std::optional<uint64_t> length;
   if (old.complete()) length = old.body().size();
   std::string& block = Scratch();
   WriteBlock(block, facts.status, old.reason(), fields, length);
   const Extras* extras = old.extras_.get();
-  Extras tagged;
-  if (!more_tags.empty()) {
-    if (extras != nullptr) tagged = *extras;
+  Extras changed;
+  if (!update.more_tags.empty() || update.vary) {
+    if (extras != nullptr) changed = *extras;
     TagSet tags;
-    for (const TagId tag : tagged.tags) tags.AddId(tag);
-    for (const TagId tag : more_tags) tags.AddId(tag);
-    tagged.tags = tags.Take();
-    extras = &tagged;
+    for (const TagId tag : changed.tags) tags.AddId(tag);
+    for (const TagId tag : update.more_tags) tags.AddId(tag);
+    changed.tags = tags.Take();
+    if (update.vary) {
+      changed.vary = std::move(*update.vary);
+      changed.vary_values = std::move(update.vary_values);
+    }
+    extras = &changed;
   }
-  return Build(old.key(), block, facts, extras, old.body(), old.complete(), purge_sequence);
+  return Build(old.key(), block, facts, extras, old.body(), old.complete(), update.purge_sequence);
 }
 
 StoredPtr StoredResponse::WithFacts(const StoredResponse& old, const ResponseFacts& facts,

@@ -51,9 +51,16 @@ class StoredResponse final : private Body {
                             const std::vector<TagId>* tags = nullptr);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
                               const ResponseFacts& facts);
+  struct Update {
+    std::span<const TagId> more_tags;
+    uint64_t purge_sequence = 0;
+    // In place of the old ones, if the response is stored for another request or varies on other
+    // fields now.
+    std::optional<VarySpec> vary = std::nullopt;
+    std::string vary_values = {};
+  };
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
-                              const ResponseFacts& facts, std::span<const TagId> more_tags,
-                              uint64_t purge_sequence);
+                              const ResponseFacts& facts, Update update);
   // The same response under other facts, and the sequence up to which they tell of purges.
   static StoredPtr WithFacts(const StoredResponse& old, const ResponseFacts& facts,
                              uint64_t purge_sequence);

@@ -323,6 +323,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   job.body = keyed_body_;
   job.client = info_;
   job.stored = stored_;
+  job.other_variants = other_variants_;
   job.part = permit.is_part();
   job.prefix = part_;
   // A range that takes over a fetch of the whole goes on with that.

@@ -6,6 +6,7 @@
 #include "cache/parts.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
+#include "cache/variants.h"
 #include "proxy/exchange.h"
 #include "proxy/purge_targets.h"
 #include "proxy/worker.h"
@@ -73,7 +74,8 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
 
 void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
   if (stored_) stored_ = worker_.store().purges().Check(stored_);
-  if ((!stored_ && !part_) || head.status >= 500) return;
+  // A 304 speaks of what the client has.
+  if ((!stored_ && !part_) || head.status >= 500 || head.status == 304) return;
   // A part knows the length of its whole.
   if (part_ && head.status == 200 &&
       cache::HeadConfirms(part_->Fields(), part_->complete_length(), head.fields)) {
@@ -91,8 +93,9 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
     cache::FillPermit permit;
     if (update.verdict.store) permit = worker_.store().TryLead(key_, as_get, rule_->cache);
     if (!permit) return;  // somebody is fetching the whole
-    const cache::StoredPtr updated = cache::StoredResponse::WithFields(
-        *stored_, update.fields, update.verdict.facts, {}, asked_sequence_);
+    const cache::StoredPtr updated = WithUpdate(*stored_, update, head_, rule_->cache,
+                                                {.more_tags = {}, .purge_sequence = asked_sequence_});
+    if (updated->vary() != stored_->vary()) worker_.store().Drop(key_, stored_);
     if (!permit.CompleteWith(updated, true)) {
       permit.Release(Reason::kPurged);
       return;

@@ -8,6 +8,7 @@
 #include "cache/reuse.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
+#include "cache/variants.h"
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
 #include "proxy/json_tags.h"
@@ -122,13 +123,24 @@ void FillTask::StartFetch() {
   cache::RequestHead validating;
   if (CheckStored()) {
     validating = *head;
-    conditional_ = cache::MakeConditional(validating, job_.stored->Fields());
+    // If-None-Match on a POST asks the origin to refuse it with 412 (RFC 9110 13.1.2): it is read anew.
+    const bool may_ask = head->method != cache::Method::kPost;
+    conditional_ = cache::MakeConditional(
+        validating, may_ask ? job_.stored->Fields() : cache::HeaderMap());
     head = &validating;
   } else if (job_.prefix && !job_.part) {
     validating = *head;
     completing_ = cache::MakeCompletion(validating, job_.prefix->Fields(),
                                         job_.prefix->partial_range());
     if (completing_) head = &validating;
+  } else if (job_.other_variants && !job_.part) {
+    named_ = cache::NameableVariants(*head, worker_.store().Variants(job_.key));
+    if (!named_.empty()) {
+      validating = *head;
+      cache::NameVariants(validating, named_);
+      conditional_ = true;
+      head = &validating;
+    }
   }
   FetchRequest request;
   request.method = head->method_text;
@@ -173,6 +185,14 @@ void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::Head
   }
 }
 
+// Which of several variants a 304 is about. False: of none that is still there.
+bool FillTask::SelectNamed(const cache::ResponseHead& head) {
+  if (named_.empty()) return true;
+  const cache::StoredPtr found = cache::VariantNamedBy(head.fields, named_);
+  if (found) job_.stored = worker_.store().purges().Check(found);
+  return job_.stored != nullptr;
+}
+
 void FillTask::OnNotModified(const cache::ResponseHead& head) {
   const cache::Time now = worker_.WallNow();
   cache::UpdateResult update = cache::UpdateStored(
@@ -191,8 +211,12 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   }
   cache::TagSet tags;
   CollectTags(job_.snapshot->rules, *job_.rule, *job_.head, head.fields, tags);
-  const cache::StoredPtr updated = cache::StoredResponse::WithFields(
-      *job_.stored, update.fields, facts, tags.ids(), asked_sequence_);
+  const cache::StoredResponse::Update with{.more_tags = tags.ids(),
+                                           .purge_sequence = asked_sequence_};
+  const cache::StoredPtr old = job_.stored;
+  update.verdict.facts = facts;
+  const cache::StoredPtr updated =
+      WithUpdate(*old, update, *job_.head, job_.rule->cache, with, !named_.empty());
   if (!Complete(updated, update.verdict.store)) {
     // What the origin confirmed was purged meanwhile.
     revalidated_ = stored_answer_ = false;
@@ -201,14 +225,26 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   }
   KeepOwnFields(head.fields, update.fields);
   TellLeader();
-  if (update.verdict.store && worker_.remote() != nullptr) {
-    worker_.remote()->Put(updated, job_.rule->cache);
+  if (!update.verdict.store) return;
+  if (worker_.remote() != nullptr) worker_.remote()->Put(updated, job_.rule->cache);
+  if (updated->vary() != old->vary()) {
+    worker_.store().Drop(job_.key, old);
+  } else if (!named_.empty()) {
+    // Confirmed for those who have selected it so far too (4.3.4).
+    const cache::StoredPtr same =
+        cache::StoredResponse::WithFields(*old, update.fields, facts, with);
+    cache::FillPermit permit =
+        worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
+    if (permit && permit.CompleteWith(same, true) && worker_.remote() != nullptr) {
+      worker_.remote()->Put(same, job_.rule->cache);
+    }
   }
 }
 
 // Nothing that is stored is of use: asks again, without conditions and for all of it.
 void FillTask::FetchWhole() {
-  conditional_ = completing_ = false;
+  conditional_ = completing_ = job_.other_variants = false;
+  named_.clear();
   job_.stored = nullptr;
   job_.prefix = nullptr;
   fetch_->Cancel();
@@ -296,7 +332,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   inner_status_ = head.fields.Joined(cache::FieldId::kCacheStatus).value_or("");
   const cache::Time now = worker_.WallNow();
   if (conditional_ && head.status == 304) {
-    if (cache::NotModifiedSelects(job_.stored->Fields(), head.fields)) {
+    if (SelectNamed(head) && cache::NotModifiedSelects(job_.stored->Fields(), head.fields)) {
       OnNotModified(head);
       return;
     }

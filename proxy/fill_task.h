@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cache/cache_key.h"
 #include "cache/fill.h"
@@ -39,6 +40,7 @@ class FillTask final : public FetchHandler,
     ClientInfo client;
     cache::StoredPtr stored;    // to validate or to fall back on; may be null
     cache::StoredPtr prefix;    // a stored 206 that may be completed, or grow; may be null
+    bool other_variants = false;  // are stored, but none that `head` selects
     bool part = false;          // `head` asks for one range, and that is what is fetched
     cache::FillPermit permit;
     std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
@@ -75,6 +77,7 @@ class FillTask final : public FetchHandler,
   bool CheckStored();
   void KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored);
   void OnNotModified(const cache::ResponseHead& head);
+  bool SelectNamed(const cache::ResponseHead& head);
   bool CompleteFromPrefix(const cache::ResponseHead& head);
   void FetchWhole();
   [[nodiscard]] bool Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
@@ -105,6 +108,7 @@ class FillTask final : public FetchHandler,
   uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
   std::optional<cache::TagSet> json_tags_;  // what the head gave; more come from the body
   bool conditional_ = false;
+  std::vector<cache::StoredPtr> named_;  // other variants that the origin was asked for
   bool completing_ = false;  // what lies behind the prefix was asked for
   bool published_ = false;
   cache::StoredPtr head_;  // once published

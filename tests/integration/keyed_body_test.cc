@@ -209,6 +209,22 @@ TEST_F(KeyedBodyTest, J3_VaryConditionsAndValidationWorkAsForGet) {
   EXPECT_TRUE(Hit(unchanged));
 }
 
+// If-None-Match would make it a 412 (RFC 9110 13.1.2).
+TEST_F(KeyedBodyTest, J3_AStalePostIsReadAnewWithoutConditions) {
+  origin.On("/search/a", [](OriginExchange& exchange) {
+    exchange.ReadBody();
+    const Fields& fields = exchange.request().fields;
+    if (fields.Has("If-None-Match") || fields.Has("If-Modified-Since")) {
+      exchange.Respond({.status = 412});
+      return;
+    }
+    exchange.Respond(StaleSince(0, "read", "", {{"ETag", "\"v\""}}));
+  });
+  Start(WithRule());
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Send("POST", "/search/a", {}, "q").body, "read");
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
 TEST_F(KeyedBodyTest, J3_ABodyIsSentAgainOverAConnectionThatHeld) {
   Start(WithRule());
   Get("/warm");
