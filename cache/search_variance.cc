@@ -91,4 +91,52 @@ std::string CanonicalQuery(std::string_view query, const SearchVariance& varianc
   return out;
 }
 
+namespace {
+
+struct KeyParts {
+  std::string_view path;
+  std::string_view query;
+  std::string_view rest;  // the parts that a rule added, from their line feed on
+};
+
+KeyParts SplitKey(std::string_view text) {
+  KeyParts out;
+  const size_t end = std::min(text.find('\n'), text.size());
+  const size_t query = std::min(text.find('?'), end);
+  out.path = text.substr(0, query);
+  out.query = text.substr(std::min(query + 1, end), end - std::min(query + 1, end));
+  out.rest = text.substr(end);
+  return out;
+}
+
+void AppendNames(std::string& out, std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  out.append(std::to_string(names.size())).push_back(',');
+  for (const std::string& name : names) AppendSized(out, name);
+}
+
+}  // namespace
+
+std::string EquivalentText(std::string_view key, const SearchVariance& variance) {
+  if (variance.byte_for_byte()) return std::string(key);
+  const KeyParts parts = SplitKey(key);
+  std::string query;
+  query.push_back(variance.ignore_order ? 'o' : '-');
+  query.push_back(variance.ignore_all ? 'a' : '-');
+  AppendNames(query, variance.ignored);
+  AppendNames(query, variance.except);
+  query.append(CanonicalQuery(parts.query, variance));
+  std::string text(parts.path);
+  text.append("\n?");
+  AppendSized(text, query);
+  text.append(parts.rest);
+  return text;
+}
+
+std::string PathOfKey(std::string_view key) {
+  const KeyParts parts = SplitKey(key);
+  return std::string(parts.path).append(parts.rest);
+}
+
 }  // namespace satchel::cache

@@ -25,4 +25,10 @@ SearchVariance ParseNoVarySearch(const HeaderMap& response_fields);
 // the default it is the query itself.
 std::string CanonicalQuery(std::string_view query, const SearchVariance& variance);
 
+// A text that the keys of two URIs share exactly when the variance makes them equivalent. It holds
+// the variance too, and whatever a rule added to the key.
+std::string EquivalentText(std::string_view key, const SearchVariance& variance);
+// A key without its query: the same for all queries of a path.
+std::string PathOfKey(std::string_view key);
+
 }  // namespace satchel::cache

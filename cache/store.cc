@@ -4,6 +4,7 @@
 
 #include "cache/fill_core.h"
 #include "cache/parts.h"
+#include "cache/search_variance.h"
 #include "cache/store_impl.h"
 #include "cache/vary.h"
 
@@ -49,6 +50,36 @@ std::vector<StoredPtr> Store::Variants(const CacheKey& key) {
 
 void Store::Drop(const CacheKey& key, const StoredPtr& response) {
   impl_->Replace(key, response, nullptr);
+}
+
+void Store::LearnEquivalents(const StoredResponse& response, uint64_t asked) {
+  const SearchVariance variance = ParseNoVarySearch(response.Fields());
+  impl_->equivalents.Learn(response.key(), variance, asked);
+}
+
+StoredPtr Store::LookupEquivalent(const CacheKey& key, const RequestHead& request,
+                                  const Overrides& overrides) {
+  StoredPtr best;
+  for (const SearchTable::Pointer& pointer : impl_->equivalents.Find(key.text())) {
+    StoredPtr found = Lookup(CacheKey(pointer.key), request, overrides).response;
+    if (!found || found->facts().partial) continue;
+    // What is stored there now may say otherwise.
+    const SearchVariance variance = ParseNoVarySearch(found->Fields());
+    if (EquivalentText(key.text(), variance) != EquivalentText(pointer.key, variance)) continue;
+    PurgeSubject subject = SubjectOf(*found);
+    subject.key = key.text();
+    if (impl_->purges.Judge(subject, pointer.asked).fate != Fate::kValid) continue;
+    if (!best || found->facts().date > best->facts().date) best = std::move(found);
+  }
+  return best;
+}
+
+std::vector<std::string> Store::EquivalentKeys(const CacheKey& key) const {
+  std::vector<std::string> out;
+  for (SearchTable::Pointer& pointer : impl_->equivalents.Find(key.text())) {
+    out.push_back(std::move(pointer.key));
+  }
+  return out;
 }
 
 // With the shard's lock held: is somebody fetching what the request asks for?
@@ -199,6 +230,8 @@ Store::Stats Store::stats() const {
   stats.objects = get(impl_->objects);
   stats.fills = get(impl_->fills);
   stats.uncacheable = impl_->uncacheable.size();
+  stats.equivalents = impl_->equivalents.size();
+  stats.equivalents_forgotten = impl_->equivalents.forgotten();
   stats.insertions = get(impl_->insertions);
   stats.evictions = get(impl_->evictions);
   stats.expirations = get(impl_->expirations);

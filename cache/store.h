@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -58,6 +59,8 @@ class Store {
     size_t objects = 0;
     size_t fills = 0;
     size_t uncacheable = 0;
+    size_t equivalents = 0;  // responses known to answer other queries too
+    uint64_t equivalents_forgotten = 0;
     uint64_t insertions = 0;
     uint64_t evictions = 0;
     uint64_t expirations = 0;
@@ -81,6 +84,17 @@ class Store {
   std::vector<StoredPtr> Variants(const CacheKey& key);
   // Takes this one out, if it is still there.
   void Drop(const CacheKey& key, const StoredPtr& response);
+
+  // A response that was just stored answers other queries of its path too (No-Vary-Search). `asked`:
+  // the last purge known when the origin was asked for it, or confirmed it.
+  void LearnEquivalents(const StoredResponse& response, uint64_t asked);
+  // The response that the request selects of those stored under keys of equivalent URIs, the one with
+  // the most recent Date; never one fetched before this request's own URI was purged. Null mostly.
+  // It belongs to its own key: good to be served, not to be validated for this one.
+  StoredPtr LookupEquivalent(const CacheKey& key, const RequestHead& request,
+                             const Overrides& overrides);
+  // Keys of URIs that are equivalent to this one, as far as this store knows.
+  std::vector<std::string> EquivalentKeys(const CacheKey& key) const;
 
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
   // `part`: the range that the leader will ask for, in a form of the caller's; empty for the whole.

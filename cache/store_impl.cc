@@ -17,6 +17,8 @@ constexpr size_t kBatch = 16;
 // Entries looked at for expiry before something is evicted, and per shard and tick.
 constexpr size_t kSweepBeforeEviction = 8;
 constexpr size_t kSweepPerTick = 8192;
+// Of the capacity, beside it: bytes for what is known of equivalent URIs.
+constexpr size_t kEquivalentsShare = 64;
 constexpr size_t kMaxShards = 64;      // bits of a word
 constexpr size_t kLooks = 16;          // for the shard to evict from
 constexpr int64_t kExpiryUnit = 4000;  // milliseconds
@@ -31,7 +33,10 @@ size_t ShardCount(size_t wanted) {
 
 }  // namespace
 
-Store::Impl::Impl(Options o) : options(o), uncacheable(o.max_uncacheable, o.uncacheable_for) {
+Store::Impl::Impl(Options o)
+    : options(o),
+      uncacheable(o.max_uncacheable, o.uncacheable_for),
+      equivalents(o.capacity / kEquivalentsShare) {
   for (size_t i = 0; i < ShardCount(options.shards); ++i) {
     shards.push_back(std::make_unique<Shard>(inflation, options.size_exponent));
   }
@@ -240,6 +245,7 @@ void Store::Impl::Clear() {
     Discard(victims);
   }
   uncacheable.Clear();
+  equivalents.Clear();
 }
 
 uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache/purges.h"
+#include "cache/search_table.h"
 #include "cache/shard.h"
 #include "cache/store.h"
 #include "cache/uncacheable.h"
@@ -58,6 +59,7 @@ struct Store::Impl {
   Inflation inflation;
   std::vector<std::unique_ptr<Shard>> shards;
   UncacheableKeys uncacheable;
+  SearchTable equivalents;
   Purges purges;
 
   std::atomic<size_t> bytes{0};       // of entries and fills; never above capacity

@@ -99,7 +99,17 @@ void Exchange::LookUp() {
   }
   if (!head_.read_by_rule) key_.Build(head_, rule_->key);
   has_key_ = true;
-  ActOn(worker_.store().Lookup(key_, head_, rule_->cache));
+  cache::Store::Found found = worker_.store().Lookup(key_, head_, rule_->cache);
+  const cache::Time now = worker_.WallNow();
+  if (!found.response || !found.response->facts().IsFreshAt(now)) {
+    // Another query may have been answered for this one too; it counts while it needs no validation.
+    cache::StoredPtr other = worker_.store().LookupEquivalent(key_, head_, rule_->cache);
+    if (other && other->facts().IsFreshAt(now) &&
+        cache::Decide(head_, &other->facts(), false, now, rule_->cache).action == Action::kServe) {
+      found = {std::move(other), false};
+    }
+  }
+  ActOn(found);
 }
 
 // Waits for the whole body of a read that has one: it is part of the key.

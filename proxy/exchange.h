@@ -201,6 +201,7 @@ class Exchange final : public FetchHandler,
   cache::ResponseHead passed_head_;
   http1::Framing passed_framing_;
   cache::FillPermit tee_;  // an answer of our own that is stored on its way
+  bool tee_answers_others_ = false;   // with No-Vary-Search
   std::optional<uint64_t> tee_left_;  // bytes of it still to come, if known
   std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
   uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked

@@ -164,6 +164,9 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
     key.Build(get, match.rule->key);
     worker_.store().Invalidate(key);
     if (worker_.remote() != nullptr) worker_.remote()->Remove(key, nullptr);
+    for (const std::string& equivalent : worker_.store().EquivalentKeys(key)) {
+      order.records.push_back(cache::PurgeRecord::Url(cache::UrlOfKey(equivalent), false));
+    }
   }
   purging_since_ = worker_.store().purges().head();
   PurgeAnswer answer;

@@ -69,6 +69,7 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
     return;
   }
   tee_left_ = length;
+  tee_answers_others_ = head.fields.Has(cache::FieldId::kNoVarySearch);
   cache_status_.stored = true;
 }
 
@@ -144,6 +145,7 @@ void Exchange::FeedTee(std::string_view data) {
 void Exchange::FinishTee() {
   cache::StoredPtr stored = tee_.Finish();
   tee_ = {};
+  if (stored && tee_answers_others_) worker_.store().LearnEquivalents(*stored, asked_sequence_);
   if (stored && part_) {
     stored = worker_.store().Grow(key_, head_, rule_->cache, *part_, stored);
   }

@@ -226,6 +226,9 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   KeepOwnFields(head.fields, update.fields);
   TellLeader();
   if (!update.verdict.store) return;
+  if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
+    worker_.store().LearnEquivalents(*updated, asked_sequence_);
+  }
   if (worker_.remote() != nullptr) worker_.remote()->Put(updated, job_.rule->cache);
   if (updated->vary() != old->vary()) {
     worker_.store().Drop(job_.key, old);
@@ -320,6 +323,7 @@ bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
   }
   head_ = std::move(made);
   length_ = length;
+  answers_others_ = head.fields.Has(cache::FieldId::kNoVarySearch);
   stored_answer_ = true;
   published_ = true;
   TellLeaderSoon();
@@ -431,6 +435,7 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
     }
     cache::StoredPtr stored = FinishTagged(std::move(lines));
     stored_answer_ = stored != nullptr;
+    if (stored && answers_others_) worker_.store().LearnEquivalents(*stored, asked_sequence_);
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
     if (stored && job_.part && job_.prefix) {
       stored = worker_.store().Grow(job_.key, *job_.head, job_.rule->cache, *job_.prefix, stored);

@@ -111,6 +111,7 @@ class FillTask final : public FetchHandler,
   std::vector<cache::StoredPtr> named_;  // other variants that the origin was asked for
   bool completing_ = false;  // what lies behind the prefix was asked for
   bool published_ = false;
+  bool answers_others_ = false;  // with No-Vary-Search
   cache::StoredPtr head_;  // once published
   std::optional<uint64_t> length_;
   bool paused_ = false;

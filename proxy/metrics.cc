@@ -36,7 +36,7 @@ constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
     "connections",     "descriptors", "start-line",  "header-bytes", "request-body",
     "header-timeout",  "keep-alive",  "write-stall", "pipeline",     "client-buffer",
     "upstream-buffer", "fill-wait",   "max-object",  "interim",
-    "keyed-body",      "search-paths"};
+    "keyed-body"};
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
@@ -243,6 +243,11 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
   out.Gauge("satchel_l1_fills", "Responses growing now.", static_cast<double>(l1.fills));
   out.Gauge("satchel_l1_uncacheable_keys", "Keys remembered as not cacheable.",
             static_cast<double>(l1.uncacheable));
+  out.Gauge("satchel_l1_equivalents",
+            "Responses known to answer other queries too (No-Vary-Search).",
+            static_cast<double>(l1.equivalents));
+  out.Counted("satchel_l1_equivalents_forgotten_total",
+              "Of those, forgotten to make room for newer ones.", l1.equivalents_forgotten);
   out.Counted("satchel_l1_insertions_total", "Responses stored in L1.",
               static_cast<double>(l1.insertions));
   out.Counted("satchel_l1_evictions_total", "Responses removed from L1 to make room.",

@@ -136,7 +136,6 @@ enum class Bound : uint8_t {
   kMaxObject,       // streamed through without being stored
   kInterim,         // too many 1xx
   kKeyedBody,       // a body that was to be part of the key is too large: sent on uncached
-  kSearchPaths,     // a path whose No-Vary-Search could not be remembered
   kCount
 };
 std::string_view BoundWord(Bound bound);
