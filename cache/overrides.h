@@ -42,6 +42,8 @@ struct Overrides {
   bool obey_request_directives = true;
   bool coalesce = true;
   Millis coalesce_wait = std::chrono::seconds(5);  // then an own fetch
+  // How long one instance may keep the others of a fleet from fetching; 0: each fetches for itself.
+  Millis cluster_lock = std::chrono::seconds(10);
   // Request fields normalised before Vary is compared: name and the values told apart.
   std::vector<std::pair<std::string, std::vector<std::string>>> normalize;
 };

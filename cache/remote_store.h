@@ -30,8 +30,9 @@ class RemoteStore {
   virtual std::unique_ptr<Pending> Lookup(const CacheKey& key, const RequestHead& request,
                                           const Overrides& overrides, LookupDone done) = 0;
 
-  // Fire and forget, bounded; dropped under pressure. The record expires by itself.
-  virtual void Put(StoredPtr response, const Overrides& overrides) = 0;
+  // Fire and forget, bounded; dropped under pressure. The record expires by itself. False: it is
+  // not going to be there.
+  virtual bool Put(StoredPtr response, const Overrides& overrides) = 0;
 
   // Removes every variant of the key. `done` runs when the remote side confirmed or failed.
   virtual void Remove(const CacheKey& key, std::function<void(bool confirmed)> done) = 0;

@@ -19,6 +19,7 @@ struct ResponseFacts {
 
   uint16_t status = 0;
   Reason stored_because = Reason::kNone;
+  uint8_t fetch_time = 0;  // of the origin, as PackFetchTime() puts it; 0: not known
   uint16_t rule = 0;  // RuleTag() of the rule that it was stored under; 0: none known
 
   bool no_cache : 1 = false;         // unqualified no-cache (5.2.2.4)

@@ -339,6 +339,10 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   // A range that takes over a fetch of the whole goes on with that.
   const bool heir = !stored_ && !job.part && head_.fields.Has(FieldId::kRange);
   job.permit = std::move(permit);
+  job.background = background;
+  // A part is not what others of the fleet wait for.
+  job.takes_turns =
+      rule_->cache.coalesce && !job.part && (background || decision_.may_collapse);
   if (!background) job.leader = weak_from_this();
   if (background || heir) {
     // It is nobody's own request: range and conditions are the stored response's.

@@ -67,6 +67,8 @@ class Exchange final : public FetchHandler,
   // The answer is not to be shared: it goes on as this exchange's own.
   void TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
                 const http1::Framing& framing, cache::Reason not_stored, uint64_t asked_sequence);
+  // What our task waited for in another instance is nobody else's: we ask for ourselves.
+  void FetchAlone();
   void OnLeaderInterim(const cache::ResponseHead& head) { SendInterim(head); }
 
  private:

@@ -88,6 +88,15 @@ void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
   OnHead(head, framing);
 }
 
+void Exchange::FetchAlone() {
+  const auto self = shared_from_this();
+  reader_ = {};
+  task_.reset();
+  if (!client_) return;
+  decision_.reason = Reason::kKnownUncacheable;
+  StartPass();
+}
+
 // --- the request body ---
 
 void Exchange::OnRequestData(std::string_view data) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "cache/fetch_time.h"
 #include "cache/range.h"
 #include "cache/parts.h"
 #include "cache/reuse.h"
@@ -35,11 +36,23 @@ FillTask::~FillTask() {
 
 void FillTask::Start() {
   Add(worker_.metrics().fills_led);
-  if (worker_.remote() != nullptr && worker_.remote()->available()) {
-    AskRemote();
-  } else {
-    StartFetch();
+  if (worker_.remote() != nullptr) {
+    SharedFill::Job job;
+    job.key = &job_.key;
+    job.head = job_.head.get();
+    job.rule = job_.rule;
+    job.expected = job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
+                               : cache::Millis(0);
+    if (job.expected == cache::Millis(0)) job.expected = worker_.FetchTime(*job_.rule);
+    job.takes_turns = job_.takes_turns;
+    job.background = job_.background;
+    shared_ = std::make_unique<SharedFill>(
+        worker_, job,
+        SharedFill::Hooks{[this](const cache::StoredPtr& found) { return UseRemote(found); },
+                          [this](SharedFill::Go go) { OnTurn(go); }});
+    if (shared_->Start()) return;
   }
+  StartFetch();
 }
 
 void FillTask::TellLeader() {
@@ -59,7 +72,7 @@ void FillTask::TellLeaderSoon() {
 }
 
 void FillTask::Done() {
-  remote_pending_.reset();
+  if (shared_) shared_->End();
   worker_.Forget(this);
 }
 
@@ -73,39 +86,20 @@ bool FillTask::CheckStored() {
   return job_.stored != nullptr;
 }
 
-void FillTask::AskRemote() {
-  remote_started_ns_ = net::EventLoop::ReadClockNs();
-  remote_pending_ = worker_.remote()->Lookup(
-      job_.key, *job_.head, job_.rule->cache,
-      [this](cache::Result<cache::StoredPtr> found) { OnRemote(std::move(found)); });
-}
-
-void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
+bool FillTask::UseRemote(const cache::StoredPtr& response) {
   const auto self = shared_from_this();
-  const auto finished = std::move(remote_pending_);
-  worker_.SyncRedisMetrics();
-  worker_.metrics().l2_read_duration.Observe(
-      static_cast<uint64_t>((net::EventLoop::ReadClockNs() - remote_started_ns_) / 1000));
-  if (!found || !*found) {
-    remote_empty_ = found.has_value();
-    StartFetch();
-    return;
-  }
-  const cache::StoredPtr response = std::move(*found);
   const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
   const cache::Decision decision = cache::Decide(*job_.head, &response->facts(), false,
                                                  worker_.WallNow(), job_.rule->cache, part_holds);
-  const bool background = job_.leader.expired();
   if (decision.action == cache::Action::kServe ||
-      (decision.action == cache::Action::kServeStaleAndRefresh && !background)) {
-    if (Complete(response, !response->facts().stale_by_purge)) {
-      from_remote_ = true;
-      TellLeader();
-      Done();
-      return;
-    }
-    StartFetch();
-    return;
+      (decision.action == cache::Action::kServeStaleAndRefresh && !job_.background)) {
+    // Purged while it came: no longer to be used.
+    if (!Complete(response, !response->facts().stale_by_purge)) return false;
+    from_remote_ = true;
+    Tell(redis::FleetLock::News::kStored);  // whoever waits for us finds it too
+    TellLeader();
+    Done();
+    return true;
   }
   if (response->facts().partial) {
     // Never an answer to a full request, nor validated for one; but its rest may be asked for.
@@ -114,7 +108,36 @@ void FillTask::OnRemote(cache::Result<cache::StoredPtr> found) {
     // Too old to serve, but perhaps a better base for a validation than what we have.
     job_.stored = response;
   }
-  StartFetch();
+  return false;
+}
+
+void FillTask::OnTurn(SharedFill::Go go) {
+  const auto self = shared_from_this();
+  switch (go) {
+    case SharedFill::Go::kFetch:
+      StartFetch();
+      return;
+    case SharedFill::Go::kAlone:
+      worker_.store().RememberUncacheable(job_.key, worker_.WallNow());
+      job_.permit.Release(cache::Reason::kKnownUncacheable);
+      if (const auto leader = job_.leader.lock()) leader->FetchAlone();
+      Done();
+      return;
+    case SharedFill::Go::kGiveUp:
+      job_.permit.Fail({cache::ErrorSource::kStore, "another instance refreshes it", 0});
+      Done();
+      return;
+  }
+}
+
+void FillTask::Tell(redis::FleetLock::News news) {
+  if (shared_) shared_->Conclude(news);
+}
+
+void FillTask::StoreRemotely(const cache::StoredPtr& response) {
+  if (worker_.remote() == nullptr) return;
+  const bool sent = worker_.remote()->Put(response, job_.rule->cache);
+  Tell(sent ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
 }
 
 void FillTask::StartFetch() {
@@ -151,7 +174,12 @@ void FillTask::StartFetch() {
   request.whole_body = job_.body ? job_.body->bytes() : std::string_view();
   fetch_ = std::shared_ptr<Fetch>(
       new Fetch(worker_, job_.pool, job_.rule->timeouts, std::move(request), this));
+  fetch_started_ns_ = net::EventLoop::ReadClockNs();
   fetch_->Start();
+}
+
+cache::Millis FillTask::FetchTime() const {
+  return cache::Millis((net::EventLoop::ReadClockNs() - fetch_started_ns_) / 1'000'000);
 }
 
 void FillTask::OnInterim(cache::ResponseHead& head) {
@@ -225,11 +253,14 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   }
   KeepOwnFields(head.fields, update.fields);
   TellLeader();
-  if (!update.verdict.store) return;
+  if (!update.verdict.store) {
+    Tell(redis::FleetLock::News::kEach);
+    return;
+  }
   if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
     worker_.store().LearnEquivalents(*updated, asked_sequence_);
   }
-  if (worker_.remote() != nullptr) worker_.remote()->Put(updated, job_.rule->cache);
+  StoreRemotely(updated);
   if (updated->vary() != old->vary()) {
     worker_.store().Drop(job_.key, old);
   } else if (!named_.empty()) {
@@ -332,6 +363,7 @@ bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
 
 void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) {
   const auto self = shared_from_this();
+  if (shared_) shared_->Progress();
   upstream_status_ = head.status;
   inner_status_ = head.fields.Joined(cache::FieldId::kCacheStatus).value_or("");
   const cache::Time now = worker_.WallNow();
@@ -365,6 +397,9 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
     const bool of_range = job_.part && (head.status == 206 || head.status == 416);
     if (!server_error && head.status != 304 && !of_range) {
       worker_.store().RememberUncacheable(job_.key, now);
+      Tell(redis::FleetLock::News::kUncacheable);
+    } else {
+      Tell(redis::FleetLock::News::kEach);
     }
     HandOver(head, framing, verdict.reason);
     return;
@@ -378,6 +413,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
 void FillTask::OnData(std::string_view data) {
   const auto self = shared_from_this();
   if (!published_) return;  // the body of an answer that we replaced by a stored one
+  if (shared_) shared_->Progress();
   job_.permit.Append(data);
   TellLeaderSoon();
   CheckBacklog();
@@ -386,6 +422,7 @@ void FillTask::OnData(std::string_view data) {
 void FillTask::CheckBacklog() {
   if (!job_.permit || !job_.permit.is_pass()) return;
   stored_answer_ = false;
+  Tell(redis::FleetLock::News::kEach);  // too large for memory: nobody needs to wait for the end
   if (!job_.permit.has_readers()) {
     Add(worker_.metrics().bounds, Bound::kMaxObject);
     fetch_->Cancel();
@@ -427,6 +464,7 @@ cache::StoredPtr FillTask::FinishTagged(std::string trailers) {
 void FillTask::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   if (published_ && job_.permit) {
+    worker_.NoteFetchTime(*job_.rule, FetchTime());
     const bool pass = job_.permit.is_pass();
     std::string lines;
     if (!trailers.empty()) {
@@ -440,9 +478,14 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
     if (stored && job_.part && job_.prefix) {
       stored = worker_.store().Grow(job_.key, *job_.head, job_.rule->cache, *job_.prefix, stored);
     }
-    // A part goes to the shared tier only where that has nothing, not even the whole.
-    const bool share = stored && (!stored->facts().partial || remote_empty_);
-    if (share && worker_.remote() != nullptr) worker_.remote()->Put(stored, job_.rule->cache);
+    if (!stored) {
+      Tell(redis::FleetLock::News::kFailed);
+    } else if (stored->facts().partial && !(shared_ && shared_->found_nothing())) {
+      // A part goes to the shared tier only where that has nothing, not even the whole.
+      Tell(redis::FleetLock::News::kEach);
+    } else {
+      StoreRemotely(stored);
+    }
     TellLeader();
   }
   Done();

@@ -15,6 +15,7 @@
 #include "proxy/keyed_body.h"
 #include "proxy/net/pooled.h"
 #include "proxy/request_filter.h"
+#include "proxy/shared_fill.h"
 #include "proxy/snapshot.h"
 
 namespace satchel::proxy {
@@ -44,6 +45,8 @@ class FillTask final : public FetchHandler,
     bool part = false;          // `head` asks for one range, and that is what is fetched
     cache::FillPermit permit;
     std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
+    bool background = false;
+    bool takes_turns = true;  // one instance fetches for the fleet
   };
 
   FillTask(Worker& worker, Job job);
@@ -67,8 +70,8 @@ class FillTask final : public FetchHandler,
   const std::string& inner_status() const { return inner_status_; }
 
  private:
-  void AskRemote();
-  void OnRemote(cache::Result<cache::StoredPtr> found);
+  bool UseRemote(const cache::StoredPtr& response);
+  void OnTurn(SharedFill::Go go);
   void StartFetch();
   bool HasJsonTags(const cache::ResponseHead& head) const;
   cache::StoredPtr FinishTagged(std::string trailers);
@@ -84,7 +87,10 @@ class FillTask final : public FetchHandler,
                              std::optional<uint64_t> length);
   bool FallBackOnStale(bool reached, uint16_t status);
   [[nodiscard]] bool Complete(cache::StoredPtr response, bool insert,
-                              cache::Reason why = cache::Reason::kNone);
+                cache::Reason why = cache::Reason::kNone);
+  void StoreRemotely(const cache::StoredPtr& response);
+  void Tell(redis::FleetLock::News news);
+  cache::Millis FetchTime() const;  // so far
   void TellLeader();
   void TellLeaderSoon();
   void Done();
@@ -102,8 +108,8 @@ class FillTask final : public FetchHandler,
 
   Worker& worker_;
   Job job_;
-  std::unique_ptr<cache::RemoteStore::Pending> remote_pending_;
-  int64_t remote_started_ns_ = 0;
+  std::unique_ptr<SharedFill> shared_;  // null: not asked
+  int64_t fetch_started_ns_ = 0;
   std::shared_ptr<Fetch> fetch_;
   uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
   std::optional<cache::TagSet> json_tags_;  // what the head gave; more come from the body
@@ -117,7 +123,6 @@ class FillTask final : public FetchHandler,
   bool paused_ = false;
   bool telling_ = false;
   bool from_remote_ = false;
-  bool remote_empty_ = false;  // it was asked and had nothing
   bool revalidated_ = false;
   bool stored_answer_ = false;
   uint16_t upstream_status_ = 0;

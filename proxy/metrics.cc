@@ -27,6 +27,8 @@ constexpr Words<static_cast<size_t>(Outcome::kCount)> kOutcomes = {
     "synthetic", "limited", "refused",     "error", "aborted"};
 constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {"hit",     "miss",  "rejected",
                                                                      "timeout", "error", "skipped"};
+constexpr Words<static_cast<size_t>(LockResult::kCount)> kLockResults = {"taken", "busy", "unknown",
+                                                                         "lost"};
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
     "none", "allowed", "refused", "no-key", "shadow", "local-share", "open", "closed"};
 constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
@@ -35,12 +37,12 @@ constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
 constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
     "connections",     "descriptors", "start-line",  "header-bytes", "request-body",
     "header-timeout",  "keep-alive",  "write-stall", "pipeline",     "client-buffer",
-    "upstream-buffer", "fill-wait",   "max-object",  "interim",
+    "upstream-buffer", "fill-wait",   "fleet-wait",  "max-object",   "interim",
     "keyed-body"};
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
-              !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
+              !kLockResults.back().empty() && !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
               !kBounds.back().empty());
 
 template <size_t N>
@@ -268,6 +270,16 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
               &M::fills_failed);
   out.Counted("satchel_refreshes_total", "Background refreshes begun.", &M::refreshes);
 
+  out.Counted("satchel_fleet_locks_total",
+              "Attempts to fetch for the whole fleet, by result.", "result", kLockResults,
+              &M::fleet_locks);
+  out.Counted("satchel_fleet_waits_total", "Fills that waited for another instance's fetch.",
+              &M::fleet_waits);
+  out.Counted("satchel_fleet_followed_total",
+              "Of these, answered by what the other instance stored.", &M::fleet_followed);
+  out.Counted("satchel_fleet_heirs_total", "Of these, that fetched in its place.",
+              &M::fleet_heirs);
+
   out.Gauge("satchel_redis_configured", "1 if a Redis is configured.", process.l2_configured);
   out.Gauge("satchel_redis_connections_up", "Workers whose connection to Redis works.",
             &M::redis_up);
@@ -461,6 +473,9 @@ std::string_view OutcomeWord(Outcome outcome) {
 }
 std::string_view L2ResultWord(L2Result result) {
   return WordOf(kL2Results, static_cast<size_t>(result));
+}
+std::string_view LockResultWord(LockResult result) {
+  return WordOf(kLockResults, static_cast<size_t>(result));
 }
 std::string_view LimitOutcomeWord(LimitOutcome outcome) {
   return WordOf(kLimitOutcomes, static_cast<size_t>(outcome));

@@ -91,6 +91,16 @@ enum class L2Result : uint8_t {
 };
 std::string_view L2ResultWord(L2Result result);
 
+// What came of asking for the right to fetch for the whole fleet.
+enum class LockResult : uint8_t {
+  kTaken,
+  kBusy,     // another holds it
+  kUnknown,  // Redis did not answer in time
+  kLost,     // taken, and expired before the fetch was done
+  kCount
+};
+std::string_view LockResultWord(LockResult result);
+
 enum class LimitOutcome : uint8_t {
   kNone,  // no limit applies
   kAllowed,
@@ -133,6 +143,7 @@ enum class Bound : uint8_t {
   kClientBuffer,    // reading from upstream paused: unsent output
   kUpstreamBuffer,  // reading from the client paused: unsent request body
   kFillWait,        // follower's deadline passed, fetched for itself
+  kFleetWait,       // the same for another instance's fetch
   kMaxObject,       // streamed through without being stored
   kInterim,         // too many 1xx
   kKeyedBody,       // a body that was to be part of the key is too large: sent on uncached
@@ -216,6 +227,10 @@ struct alignas(64) WorkerMetrics {
   Counters<L2Result> l2_writes{};
   Counters<L2Result> l2_deletes{};
   Histogram l2_read_duration;
+  Counters<LockResult> fleet_locks{};
+  Counter fleet_waits{0};     // fills that waited for another instance
+  Counter fleet_followed{0};  // of these, answered by what it stored
+  Counter fleet_heirs{0};     // of these, that fetched in its place
   Counter redis_up{0};  // 1: this worker's connection works
   Counter redis_reconnects{0};
   Counter redis_breaker_open{0};

@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "cache/fetch_time.h"
 #include "proxy/client_connection.h"
 #include "proxy/exchange.h"
 #include "proxy/fill_task.h"
@@ -66,6 +67,7 @@ Worker::~Worker() {
   tasks_.clear();
   listeners_.clear();
   rate_limiter_.reset();
+  fleet_lock_.reset();
   redis_store_.reset();
   redis_client_.reset();
   pools_.clear();
@@ -173,6 +175,12 @@ void Worker::BuildRedis() {
     redis_store_ = std::make_unique<redis::RedisStore>(
         loop_, *redis_client_, redis::RedisStore::Options::From(*config.l2),
         &shared_.store.purges());
+    redis::FleetLock::Options lock_options;
+    lock_options.prefix = config.l2->prefix;
+    lock_options.holder = shared_.instance + '/' + std::to_string(index_);
+    lock_options.deadline_ms = config.l2->deadline.count();
+    fleet_lock_ =
+        std::make_unique<redis::FleetLock>(loop_, *redis_client_, std::move(lock_options));
     limiter_options.prefix = config.l2->prefix;
     limiter_options.deadline_ms = config.l2->deadline.count();
   }
@@ -344,6 +352,15 @@ void Worker::SyncRedisNodes() {
   metrics_.redis_nodes.swap(nodes);
 }
 
+cache::Millis Worker::FetchTime(const rules::Rule& rule) const {
+  return rule.index < fetch_times_.size() ? fetch_times_[rule.index] : cache::Millis(0);
+}
+
+void Worker::NoteFetchTime(const rules::Rule& rule, cache::Millis time) {
+  if (rule.index >= fetch_times_.size()) fetch_times_.resize(rule.index + 1);
+  fetch_times_[rule.index] = cache::SmoothFetchTime(fetch_times_[rule.index], time);
+}
+
 void Worker::SyncRedisMetrics() {
   if (!redis_client_) return;
   const auto& l2 = redis_store_->counters();
@@ -382,6 +399,11 @@ void Worker::SyncRedisMetrics() {
   put(metrics_.l2_writes, L2Result::kHit, l2.puts.Get());
   put(metrics_.l2_writes, L2Result::kSkipped, l2.puts_dropped.Get());
   put(metrics_.l2_deletes, L2Result::kHit, l2.removes.Get());
+  const auto& locks = fleet_lock_->counters();
+  set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kTaken)], locks.taken.Get());
+  set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kBusy)], locks.busy.Get());
+  set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kUnknown)], locks.unknown.Get());
+  set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kLost)], locks.lost.Get());
 }
 
 }  // namespace satchel::proxy

@@ -22,7 +22,9 @@
 #include "proxy/net/tls.h"
 #include "proxy/purger.h"
 #include "proxy/rate_limiter.h"
+#include "proxy/redis/announcements.h"
 #include "proxy/redis/commander.h"
+#include "proxy/redis/fleet_lock.h"
 #include "proxy/redis/redis_store.h"
 #include "proxy/request_filter.h"
 #include "proxy/snapshot.h"
@@ -44,6 +46,8 @@ class Worker {
     LocalLimiter& limiter;
     LogOutput& log_output;
     Purger& purger;
+    redis::Announcements* announcements;  // null without Redis
+    std::string instance;                 // the name of this process, unique in the fleet
   };
 
   // All references must outlive the worker.
@@ -77,6 +81,13 @@ class Worker {
   net::Resolver& resolver() { return resolver_; }
   cache::RemoteStore* remote() { return redis_store_.get(); }  // null: memory alone
   Purger& purger() { return shared_.purger; }
+  // The same, and what else there is where Redis is configured.
+  redis::RedisStore* redis_store() { return redis_store_.get(); }
+  redis::FleetLock* fleet_lock() { return fleet_lock_.get(); }
+  redis::Announcements& announcements() { return *shared_.announcements; }
+  // How long fetches for the rule take of late; 0: none so far.
+  cache::Millis FetchTime(const rules::Rule& rule) const;
+  void NoteFetchTime(const rules::Rule& rule, cache::Millis time);
   RateLimiter& limiter() { return *rate_limiter_; }
   http1::HeadParser& parser() { return parser_; }
   AuthorityCache& authority_cache() { return authority_cache_; }
@@ -129,6 +140,8 @@ class Worker {
   std::unique_ptr<redis::Commander> redis_client_;
   std::string redis_url_;  // of the configuration it was made from; without secrets
   std::unique_ptr<redis::RedisStore> redis_store_;
+  std::unique_ptr<redis::FleetLock> fleet_lock_;
+  std::vector<cache::Millis> fetch_times_;  // by the rule's index
   std::unique_ptr<RateLimiter> rate_limiter_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections_;

@@ -63,6 +63,24 @@ void ParseStatuses(const Cursor& cursor, cache::Overrides* cache) {
   }
 }
 
+// How long one instance may hold it, or nothing.
+void ParseClusterLock(const Cursor& cursor, cache::Overrides* cache) {
+  const auto text = cursor.Scalar("a duration such as 10s, or off");
+  if (!text) return;
+  if (text->text == "off" || text->text == "false") {
+    cache->cluster_lock = Millis(0);
+    return;
+  }
+  const auto duration = ParseDuration(text->text);
+  if (duration) {
+    cache->cluster_lock = *duration;
+  } else {
+    const bool word = !text->text.empty() && text->text[0] >= 'A';
+    cursor.BadValue(*text, word ? "is neither off nor a duration; write off or 10s"
+                                : duration.error());
+  }
+}
+
 void ParseNormalize(const Cursor& cursor, cache::Overrides* cache) {
   MapReader map(cursor, "a map of header fields");
   cache->normalize.clear();
@@ -136,6 +154,7 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
   if (const auto statuses = map.Take("statuses")) ParseStatuses(*statuses, &cache);
   map.Bool("coalesce", &cache.coalesce);
   map.Duration("wait", &cache.coalesce_wait);
+  if (const auto lease = map.Take("cluster_lock")) ParseClusterLock(*lease, &cache);
   map.Number("vary_limit", &cache.vary_limit, 1, 1024);
   if (const auto key = map.Take("key")) ParseKey(*key, &to->key);
   if (const auto normalize = map.Take("normalize")) ParseNormalize(*normalize, &cache);

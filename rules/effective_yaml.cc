@@ -208,6 +208,8 @@ void WriteCache(const Rule& rule, Writer& out) {
   }
   out.Key(3, "coalesce", Bool(cache.coalesce));
   out.Key(3, "wait", DurationText(cache.coalesce_wait));
+  out.Key(3, "cluster_lock",
+          cache.cluster_lock == Millis(0) ? "\"off\"" : DurationText(cache.cluster_lock));
   out.Key(3, "vary_limit", std::to_string(cache.vary_limit));
   out.Key(3, "key",
           Map({{"scheme", Bool(rule.key.scheme)},

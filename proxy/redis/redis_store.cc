@@ -76,6 +76,8 @@ class RedisStore::LookupCall final : public Pending {
         loop_(store.loop_),
         counters_(store.counters_),
         purges_(store.purges_),
+        varies_(store.varies_),
+        hash_(key.hash()),
         max_object_(store.options_.max_object),
         deadline_ms_(store.loop_.now_ms() + store.options_.deadline_ms),
         key_(key.text()),
@@ -83,22 +85,45 @@ class RedisStore::LookupCall final : public Pending {
         request_(request),
         done_(std::move(done)) {
     overrides_.normalize = overrides.normalize;
-    Get(plain_key_, store.options_.deadline_ms,
-        [this](const std::string& record) { OnPlain(record); });
+    if (const cache::VarySpec* known = varies_->Find(hash_)) {
+      tried_ = *known;
+      GetVariant(tried_, [this] { GetPlain(); });
+    } else {
+      GetPlain();
+    }
   }
 
  private:
-  void Get(std::string_view key, int64_t deadline_ms,
-           std::function<void(const std::string&)> on_record) {
-    reply_ = client_.Call(key, {"GET", key}, deadline_ms,
-                          [this, on_record = std::move(on_record)](cache::Result<Reply> reply) {
+  // The steps share one deadline; an answer that came in time deserves a try.
+  int64_t LeftMs() const { return std::max<int64_t>(1, deadline_ms_ - loop_.now_ms()); }
+
+  void GetPlain() {
+    Get(plain_key_, [this](const std::string& record) { OnPlain(record); }, [this] { Miss(); });
+  }
+
+  void GetVariant(const cache::VarySpec& vary, std::function<void()> on_nothing) {
+    const std::string values = cache::VaryValues(vary, request_, overrides_);
+    const std::string redis_key = plain_key_ + ":" + VariantDigest(vary, values);
+    Get(
+        redis_key,
+        [this, redis_key, vary, values](const std::string& variant) {
+          Open(redis_key, variant, vary, values);
+        },
+        std::move(on_nothing));
+  }
+
+  void Get(std::string_view key, std::function<void(const std::string&)> on_record,
+           std::function<void()> on_nothing) {
+    reply_ = client_.Call(key, {"GET", key}, LeftMs(),
+                          [this, on_record = std::move(on_record),
+                           on_nothing = std::move(on_nothing)](cache::Result<Reply> reply) {
                             if (!reply) {
                               const bool skipped = IsUnavailable(reply.error());
                               (skipped ? counters_->skipped : counters_->errors).Add();
                               if (IsDeadline(reply.error())) counters_->deadline_misses.Add();
                               Finish(std::unexpected(std::move(reply.error())));
                             } else if (reply->IsNil()) {
-                              Miss();
+                              on_nothing();
                             } else if (!reply->IsString()) {
                               Bad();
                             } else {
@@ -110,6 +135,7 @@ class RedisStore::LookupCall final : public Pending {
 
   void OnPlain(const std::string& record) {
     if (cache::KindOf(record) != cache::RecordKind::kVaryMarker) {
+      varies_->Forget(hash_);
       Open(plain_key_, record, {});
       return;
     }
@@ -118,15 +144,12 @@ class RedisStore::LookupCall final : public Pending {
       Bad();
       return;
     }
-    const std::string values = cache::VaryValues(*vary, request_, overrides_);
-    const std::string digest = VariantDigest(*vary, values);
-    // The two steps share one deadline; an answer that came in time deserves a try.
-    const int64_t left = std::max<int64_t>(1, deadline_ms_ - loop_.now_ms());
-    const std::string redis_key = plain_key_ + ":" + digest;
-    Get(redis_key, left,
-        [this, redis_key, spec = std::move(*vary), values](const std::string& variant) {
-          Open(redis_key, variant, spec, values);
-        });
+    varies_->Remember(hash_, *vary);
+    if (*vary == tried_) {
+      Miss();
+    } else {
+      GetVariant(*vary, [this] { Miss(); });
+    }
   }
 
   void Open(const std::string& redis_key, const std::string& record, const cache::VarySpec& vary,
@@ -175,12 +198,15 @@ class RedisStore::LookupCall final : public Pending {
   net::EventLoop& loop_;
   const std::shared_ptr<Counters> counters_;
   const cache::Purges* const purges_;
+  const std::shared_ptr<VaryMemory> varies_;
+  const uint64_t hash_;
   const uint64_t max_object_;
   const int64_t deadline_ms_;
   const std::string key_;
   const std::string plain_key_;
   const cache::RequestHead request_;  // the caller's may be gone at the second step
   cache::Overrides overrides_;        // what VaryValues() needs of them
+  cache::VarySpec tried_;             // a variant by these fields is not there
   LookupDone done_;
   PendingReply reply_;
 };
@@ -214,13 +240,22 @@ std::unique_ptr<cache::RemoteStore::Pending> RedisStore::Lookup(const CacheKey& 
   return std::make_unique<LookupCall>(*this, key, request, overrides, std::move(done));
 }
 
-void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
+std::string RedisStore::SlotOf(const CacheKey& key, const cache::RequestHead& request,
+                               const cache::Overrides& overrides) const {
+  std::string slot = PlainKey(key.text());
+  if (const cache::VarySpec* vary = varies_->Find(key.hash())) {
+    slot += ":" + VariantDigest(*vary, cache::VaryValues(*vary, request, overrides));
+  }
+  return slot;
+}
+
+bool RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   const cache::ResponseFacts& facts = response->facts();
   const Millis lifetime = RemoteLifetime(facts, Now());
   if (!client_.available({}) || response->vary().star || lifetime <= Millis(0) ||
       response->body().size() > options_.max_object) {
     counters_->puts_dropped.Add();
-    return;
+    return false;
   }
   const std::string plain_key = PlainKey(response->key());
   cache::SealOptions seal;
@@ -229,7 +264,7 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   cache::Result<std::string> record = cache::SealRecord(*response, seal);
   if (!record) {
     counters_->puts_dropped.Add();
-    return;
+    return false;
   }
   const bool varies = !response->vary().empty();
   const std::string digest =
@@ -247,11 +282,15 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
       Lane::kStore);
   if (!sent) {
     counters_->puts_dropped.Add();
-    return;
+    return false;
   }
   counters_->puts.Add();
   counters_->bytes_written.Add(size);
-  if (!varies) return;
+  if (!varies) {
+    varies_->Forget(response->key_hash());
+    return true;
+  }
+  varies_->Remember(response->key_hash(), response->vary());
   const int64_t now_ms =
       Now().time_since_epoch().count() + client_.clock_offset_us(plain_key) / 1000;
   ScriptArguments arguments;
@@ -259,6 +298,7 @@ void RedisStore::Put(StoredPtr response, const cache::Overrides&) {
   arguments.Arg("add").Arg(cache::SealVaryMarker(response->key(), response->vary())).Arg(digest);
   arguments.Arg(lifetime.count()).Arg(kMaxVariants).Arg(now_ms);
   client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms, {}, Lane::kStore);
+  return true;
 }
 
 void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)> done) {

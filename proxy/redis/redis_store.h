@@ -12,6 +12,7 @@
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/redis/commander.h"
+#include "proxy/redis/vary_memory.h"
 #include "rules/config.h"
 
 namespace satchel::redis {
@@ -53,7 +54,7 @@ class RedisStore final : public cache::RemoteStore {
 
   std::unique_ptr<Pending> Lookup(const cache::CacheKey& key, const cache::RequestHead& request,
                                   const cache::Overrides& overrides, LookupDone done) override;
-  void Put(cache::StoredPtr response, const cache::Overrides& overrides) override;
+  bool Put(cache::StoredPtr response, const cache::Overrides& overrides) override;
   void Remove(const cache::CacheKey& key, std::function<void(bool confirmed)> done) override;
   bool available() const override;
 
@@ -61,6 +62,9 @@ class RedisStore final : public cache::RemoteStore {
 
   // "<prefix>:<format>:{<22 characters>}"
   std::string PlainKey(std::string_view key_text) const;
+  // The key under which an answer to the request would stand, as far as its Vary is known.
+  std::string SlotOf(const cache::CacheKey& key, const cache::RequestHead& request,
+                     const cache::Overrides& overrides) const;
 
  private:
   class LookupCall;
@@ -71,6 +75,7 @@ class RedisStore final : public cache::RemoteStore {
   Commander& client_;
   const Options options_;
   const cache::Purges* const purges_;
+  const std::shared_ptr<VaryMemory> varies_ = std::make_shared<VaryMemory>();
 };
 
 // How long a response is worth keeping for others, from `now` on: what is left of its freshness,

@@ -217,6 +217,27 @@ TEST_F(RedisStoreTest, VariantsAreToldApart) {
   EXPECT_EQ(b.Find(kUrl, Get()), "miss");
 }
 
+TEST_F(RedisStoreTest, OneReadGoesStraightToTheVariantOnceItsFieldsAreKnown) {
+  Instance a(address_);
+  Instance b(address_);
+  const RequestHead de = GetWith("Accept-Language", "de");
+  const RequestHead en = GetWith("Accept-Language", "en");
+  a.Put(Make({.body = "deutsch", .vary = {"accept-language"}, .request = de}));
+  a.Put(Make({.body = "english", .vary = {"accept-language"}, .request = en}));
+  ASSERT_EQ(a.Find(kUrl, de), "deutsch");
+  EXPECT_EQ(server_.Calls("get"), 1);  // whoever stored it knows
+  ASSERT_EQ(b.Find(kUrl, de), "deutsch");
+  EXPECT_EQ(server_.Calls("get"), 3);
+  ASSERT_EQ(b.Find(kUrl, en), "english");
+  EXPECT_EQ(server_.Calls("get"), 4);
+  EXPECT_EQ(b.store->SlotOf(CacheKey(std::string(kUrl)), en, Overrides()),
+            a.store->SlotOf(CacheKey(std::string(kUrl)), en, Overrides()));
+  // The origin has changed its mind: what was known is only where to look first.
+  a.Put(Make({.body = "for all"}));
+  EXPECT_EQ(a.Find(kUrl, GetWith("Accept-Language", "fr")), "for all");
+  EXPECT_EQ(b.Find(kUrl, GetWith("Accept-Language", "fr")), "for all");
+}
+
 TEST_F(RedisStoreTest, AVariantUnderAnothersDigestIsAMiss) {
   Instance a(address_);
   const RequestHead german = GetWith("Accept-Language", "de");

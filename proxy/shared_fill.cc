@@ -1,0 +1,204 @@
+#include "proxy/shared_fill.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "cache/fetch_time.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+namespace {
+
+using News = redis::FleetLock::News;
+
+constexpr int64_t kHeirAfterMs = 10;       // behind the moment at which the lock expires
+constexpr int64_t kLookMs = 250;    // whether Redis is still there
+
+}  // namespace
+
+SharedFill::SharedFill(Worker& worker, Job job, Hooks hooks)
+    : worker_(worker), job_(job), hooks_(std::move(hooks)), timer_([this] { OnTimer(); }) {}
+
+SharedFill::~SharedFill() = default;
+
+bool SharedFill::Start() {
+  cache::RemoteStore* const remote = worker_.remote();
+  if (remote == nullptr || !remote->available()) return false;
+  Look();
+  return true;
+}
+
+void SharedFill::Look() {
+  look_started_ns_ = net::EventLoop::ReadClockNs();
+  looking_ = worker_.remote()->Lookup(
+      *job_.key, *job_.head, job_.rule->cache,
+      [this](const cache::Result<cache::StoredPtr>& found) { OnLooked(found); });
+}
+
+void SharedFill::OnLooked(const cache::Result<cache::StoredPtr>& found) {
+  const auto finished = std::move(looking_);
+  worker_.SyncRedisMetrics();
+  worker_.metrics().l2_read_duration.Observe(
+      static_cast<uint64_t>((net::EventLoop::ReadClockNs() - look_started_ns_) / 1000));
+  found_nothing_ = found && *found == nullptr;
+  if (found && *found && hooks_.use(*found)) {
+    if (waited_) Add(worker_.metrics().fleet_followed);
+    return;
+  }
+  if (!trying_) {
+    // A tier that does not answer in time has no say in who fetches either.
+    if (found && job_.takes_turns && job_.rule->cache.cluster_lock > cache::Millis(0)) {
+      Try();
+    } else {
+      Finish(Go::kFetch);
+    }
+    return;
+  }
+  looked_ = true;
+  Settle();
+}
+
+// Lock and lookup in one write: what another stored between our last look and the end of its lock
+// is seen, and a key is fetched once.
+void SharedFill::Try() {
+  std::string slot = worker_.redis_store()->SlotOf(*job_.key, *job_.head, job_.rule->cache);
+  // What others stored may have told by which fields the answer is selected.
+  if (!turn_ || turn_->slot() != slot) {
+    listening_.reset();
+    const cache::Millis lifetime = cache::LockLifetime(
+        job_.expected, {.longest = job_.rule->cache.cluster_lock,
+                        .wait = job_.rule->cache.coalesce_wait,
+                        .first_byte_timeout = job_.rule->timeouts.first_byte});
+    turn_ = std::make_unique<redis::FleetLock::Turn>(
+        *worker_.fleet_lock(), std::move(slot), lifetime.count());
+  }
+  trying_ = true;
+  looked_ = answered_ = news_came_ = false;
+  turn_->Take([this](Outcome outcome) {
+    answered_ = true;
+    outcome_ = outcome;
+    Settle();
+  });
+  Look();
+}
+
+void SharedFill::Settle() {
+  if (!looked_ || !answered_) return;
+  trying_ = false;
+  if (outcome_ != Outcome::kBusy) {
+    if (waited_ && outcome_ == Outcome::kTaken) Add(worker_.metrics().fleet_heirs);
+    Finish(Go::kFetch);
+  } else if (news_came_) {
+    Look();
+  } else {
+    Wait();
+  }
+}
+
+void SharedFill::Wait() {
+  if (!std::exchange(waited_, true)) {
+    Add(worker_.metrics().fleet_waits);
+    const int64_t wait = job_.rule->cache.coalesce_wait.count();
+    wait_until_ms_ = wait > 0 ? worker_.loop().now_ms() + wait : 0;
+  }
+  if (!listening_) {
+    listening_ = worker_.announcements().Listen(
+        worker_.loop(), turn_->channel(),
+        {.confirmed =
+             [this] {
+               // What was announced before now was not heard.
+               if (trying_ || looking_) {
+                 news_came_ = true;
+               } else if (!ended_) {
+                 Try();
+               }
+             },
+         .message =
+             [this](std::string_view message) { OnNews(redis::FleetLock::Parse(message)); }});
+  }
+  turn_->AskLeft([this](int64_t left_ms) {
+    if (ended_ || trying_ || looking_) return;
+    if (left_ms < 0) {
+      Finish(Go::kFetch);
+      return;
+    }
+    const int64_t now = worker_.loop().now_ms();
+    try_at_ms_ = left_ms == 0 ? now : now + left_ms + kHeirAfterMs;
+    SetTimer();
+  });
+}
+
+void SharedFill::SetTimer() {
+  const int64_t left = std::max<int64_t>(0, try_at_ms_ - worker_.loop().now_ms());
+  worker_.loop().SetTimer(timer_, std::min({left, WaitLeftMs(), kLookMs}));
+}
+
+int64_t SharedFill::WaitLeftMs() const {
+  if (wait_until_ms_ == 0) return std::numeric_limits<int64_t>::max();
+  return std::max<int64_t>(0, wait_until_ms_ - worker_.loop().now_ms());
+}
+
+void SharedFill::OnTimer() {
+  if (ended_ || trying_ || looking_) return;
+  if (WaitLeftMs() == 0) {
+    Add(worker_.metrics().bounds, Bound::kFleetWait);
+    Finish(job_.background ? Go::kGiveUp : Go::kFetch);
+  } else if (!worker_.fleet_lock()->available(turn_->slot())) {
+    Finish(Go::kFetch);
+  } else if (try_at_ms_ <= worker_.loop().now_ms()) {
+    Try();
+  } else {
+    SetTimer();
+  }
+}
+
+void SharedFill::OnNews(News news) {
+  if (ended_) return;
+  switch (news) {
+    case News::kUncacheable:
+      Finish(Go::kAlone);
+      return;
+    case News::kEach:
+      Finish(Go::kFetch);
+      return;
+    case News::kStored:
+    case News::kFailed:
+    case News::kUnknown:
+      break;
+  }
+  if (trying_ || looking_) {
+    news_came_ = true;
+  } else if (news == News::kStored) {
+    Look();
+  } else {
+    Try();
+  }
+}
+
+void SharedFill::Progress() {
+  if (turn_) turn_->Progress();
+}
+
+void SharedFill::Conclude(News news) {
+  if (turn_) turn_->Conclude(news);
+}
+
+void SharedFill::Stop() {
+  ended_ = true;
+  timer_.Cancel();
+  looking_.reset();
+  listening_.reset();
+}
+
+void SharedFill::End() {
+  Stop();
+  Conclude(News::kFailed);
+}
+
+void SharedFill::Finish(Go go) {
+  Stop();
+  hooks_.go(go);
+}
+
+}  // namespace satchel::proxy

@@ -1,0 +1,267 @@
+// One fetch for the whole fleet, whatever becomes of the instance that makes it.
+
+#include <csignal>
+
+#include "tests/support/fleet_fixture.h"
+
+namespace satchel::testing {
+namespace {
+
+class FleetLockTest : public FleetTest {};
+
+TEST_F(FleetLockTest, HundredsOfClientsOfThreeInstancesMakeOneRequestForAColdKey) {
+  const std::string body = Pattern(0, 50'000);
+  origin.On("/", [&](OriginExchange& exchange) {
+    exchange.Hold("cold");
+    exchange.Respond(Fresh(body));
+  });
+  StartFleet(FleetConfig());
+  std::vector<RawClient> clients = Crowd(70, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("cold"));
+  ASSERT_TRUE(WaitForWaiters(2));
+  origin.Release("cold");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, body);
+  EXPECT_EQ(origin.RequestCount(), 1u);
+  EXPECT_EQ(Sum("satchel_fleet_followed_total"), 2);
+  // Woken by the message, not by the end of the lock.
+  EXPECT_EQ(Sum("satchel_fleet_heirs_total"), 0);
+}
+
+TEST_F(FleetLockTest, EveryColdKeyIsFetchedOnceHoweverTheRequestsFall) {
+  origin.Otherwise([](OriginExchange& exchange) {
+    exchange.Respond(Fresh("of " + exchange.request().target));
+  });
+  StartFleet(FleetConfig());
+  constexpr int kKeys = 100;
+  std::atomic<int> wrong = 0;
+  RunTogether(6, [&](size_t who) {
+    RawClient client = fleet[who % 3]->Connect();
+    for (int i = 0; i < kKeys; ++i) {
+      const std::string target = "/" + std::to_string(i);
+      if (client.Get(target).body != "of " + target) ++wrong;
+    }
+  });
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(origin.RequestCount(), static_cast<size_t>(kKeys));
+}
+
+TEST_F(FleetLockTest, AHolderThatDiesHasOneHeir) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("first");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig("cluster_lock: 1s, wait: 60s"));
+  RawClient doomed = fleet[0]->Connect();
+  ASSERT_TRUE(doomed.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("first"));
+  std::vector<RawClient> clients;
+  for (size_t i = 0; i < 200; ++i) {
+    clients.emplace_back(fleet[1 + i % 2]->address());
+    ASSERT_TRUE(clients.back().Send(Request("GET", "/")));
+  }
+  ASSERT_TRUE(WaitForWaiters(2));
+  fleet[0]->ExpectNoCleanExit();
+  fleet[0]->process().Signal(SIGKILL);
+  // The lock outlives its holder until it expires; then one of the two takes over.
+  ASSERT_TRUE(origin.WaitForRequests(2));
+  origin.Release("first");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+  EXPECT_EQ(origin.RequestCount(), 2u);
+  fleet.erase(fleet.begin());
+  EXPECT_EQ(Sum("satchel_fleet_heirs_total"), 1);
+}
+
+TEST_F(FleetLockTest, AHolderWhoseFetchFailsHasAnHeirAtOnce) {
+  origin.Next("/", [](OriginExchange& exchange) {
+    exchange.Hold("first");
+    exchange.SendHead(200, {{"Content-Length", "100"}, {"Cache-Control", "max-age=60"}});
+    exchange.Send("cut");
+    exchange.Reset();
+  });
+  origin.On("/", Fresh("whole"));
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"), 2);
+  RawClient first = fleet[0]->Connect();
+  ASSERT_TRUE(first.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("first"));
+  RawClient second = fleet[1]->Connect();
+  ASSERT_TRUE(second.Send(Request("GET", "/")));
+  ASSERT_TRUE(WaitForWaiters(1));
+  origin.Release("first");
+  EXPECT_EQ(second.Read().body, "whole");
+  EXPECT_FALSE(first.Read().complete);
+}
+
+TEST_F(FleetLockTest, AnUncacheableAnswerReleasesAllAtOnceAtItsHead) {
+  std::atomic<int> number = 0;
+  origin.On("/", [&](OriginExchange& exchange) {
+    const int mine = ++number;
+    if (mine == 1) exchange.Hold("head");
+    exchange.SendHead(200, {{"Cache-Control", "no-store"}, {"Content-Length", "4"}});
+    if (mine == 1) exchange.Hold("body");
+    exchange.Send("mine");
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
+  RawClient first = fleet[0]->Connect();
+  ASSERT_TRUE(first.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("head"));
+  std::vector<RawClient> others;
+  for (size_t i = 0; i < 20; ++i) {
+    others.emplace_back(fleet[1 + i % 2]->address());
+    ASSERT_TRUE(others.back().Send(Request("GET", "/")));
+  }
+  ASSERT_TRUE(WaitForWaiters(2));
+  origin.Release("head");
+  // While the first one's body is still held.
+  for (RawClient& client : others) EXPECT_EQ(client.Read().body, "mine");
+  origin.Release("body");
+  EXPECT_EQ(first.Read().body, "mine");
+  EXPECT_EQ(origin.RequestCount(), 21u);
+}
+
+TEST_F(FleetLockTest, WhatIsTooLargeForTheSharedTierIsFetchedByEachWithoutWaiting) {
+  const std::string body = Pattern(0, 300'000);
+  origin.On("/", [&](OriginExchange& exchange) {
+    exchange.Hold("large");
+    exchange.Respond(Fresh(body));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m", "max_object: 100KiB"));
+  std::vector<RawClient> clients = Crowd(5, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("large"));
+  ASSERT_TRUE(WaitForWaiters(2));
+  origin.Release("large");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, body);
+  EXPECT_EQ(origin.RequestCount(), 3u);
+  for (const auto& instance : fleet) EXPECT_TRUE(CacheStatus(instance->Get("/")).hit());
+}
+
+TEST_F(FleetLockTest, VariantsWaitOnlyForTheirOwn) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const std::string lang = exchange.request().fields.Get("X-Lang");
+    exchange.Hold(lang);
+    exchange.Respond(Fresh("in " + lang, 60, {{"Vary", "X-Lang"}}));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
+  const auto ask = [&](size_t who, const std::string& lang) {
+    RawClient client = fleet[who]->Connect();
+    EXPECT_TRUE(client.Send(Request("GET", "/", {{"X-Lang", lang}})));
+    return client;
+  };
+  RawClient de = ask(0, "de");
+  ASSERT_TRUE(origin.WaitUntilHeld("de"));
+  // Nobody knows yet that there are variants.
+  RawClient en = ask(1, "en");
+  RawClient de_too = ask(2, "de");
+  ASSERT_TRUE(WaitForWaiters(2));
+  origin.Release("de");
+  EXPECT_EQ(de.Read().body, "in de");
+  EXPECT_EQ(de_too.Read().body, "in de");
+  ASSERT_TRUE(origin.WaitUntilHeld("en"));
+  // Now it is known: another variant is fetched beside it.
+  RawClient fr = ask(2, "fr");
+  ASSERT_TRUE(origin.WaitUntilHeld("fr"));
+  origin.Release("fr");
+  EXPECT_EQ(fr.Read().body, "in fr");
+  origin.Release("en");
+  EXPECT_EQ(en.Read().body, "in en");
+  EXPECT_EQ(origin.RequestCount(), 3u);
+}
+
+TEST_F(FleetLockTest, AStaleResponseIsRefreshedOnceForTheFleetAndServedMeanwhile) {
+  origin.Next("/", StaleSince(5, "old", "stale-while-revalidate=600"));
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("refresh");
+    exchange.Respond(Fresh("new"));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
+  ASSERT_EQ(fleet[0]->Get("/").body, "old");
+  ASSERT_TRUE(Eventually([&] { return redis.Keys("satchel:2:*").size() >= 1; }));
+  for (int round = 0; round < 5; ++round) {
+    for (const auto& instance : fleet) EXPECT_EQ(instance->Get("/").body, "old");
+  }
+  ASSERT_TRUE(origin.WaitUntilHeld("refresh"));
+  ASSERT_TRUE(WaitForWaiters(2));
+  for (const auto& instance : fleet) EXPECT_EQ(instance->Get("/").body, "old");
+  origin.Release("refresh");
+  for (const auto& instance : fleet) {
+    EXPECT_TRUE(Eventually([&] { return instance->Get("/").body == "new"; }));
+  }
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(FleetLockTest, ARequestThatWantsAnAnswerOfItsOwnWaitsForNobody) {
+  origin.Next("/", [](OriginExchange& exchange) {
+    exchange.Hold("held");
+    exchange.Respond(Fresh("first"));
+  });
+  origin.On("/", Fresh("second"));
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"), 2);
+  RawClient first = fleet[0]->Connect();
+  ASSERT_TRUE(first.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("held"));
+  EXPECT_EQ(fleet[1]->Get("/", {{"Cache-Control", "no-cache"}}).body, "second");
+  origin.Release("held");
+  EXPECT_EQ(first.Read().body, "first");
+}
+
+TEST_F(FleetLockTest, WhoHasWaitedLongEnoughFetchesForItself) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("both");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 200ms"), 2);
+  std::vector<RawClient> clients = Crowd(1, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("both", 2));
+  EXPECT_GE(Sum("satchel_bounds_hit_total", {"bound=\"fleet-wait\""}), 1);
+  origin.Release("both");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+}
+
+TEST_F(FleetLockTest, SwitchedOffEachInstanceFetchesForItself) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("all");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig("cluster_lock: off"));
+  std::vector<RawClient> clients = Crowd(5, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("all", 3));
+  origin.Release("all");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+  EXPECT_EQ(origin.RequestCount(), 3u);
+}
+
+TEST_F(FleetLockTest, ARedisThatGoesAwayKeepsNobodyWaiting) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("all");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
+  std::vector<RawClient> clients = Crowd(5, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("all"));
+  ASSERT_TRUE(WaitForWaiters(2));
+  redis.Kill();
+  ASSERT_TRUE(origin.WaitUntilHeld("all", 3));
+  origin.Release("all");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+}
+
+TEST_F(FleetLockTest, NoKeyStaysWithoutATimeToLive) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("held");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig());
+  std::vector<RawClient> clients = Crowd(1, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("held"));
+  const std::vector<std::string> during = redis.Keys("*:lock");
+  ASSERT_EQ(during.size(), 1u);
+  EXPECT_GT(std::stol(redis.Command({"PTTL", during[0]})), 0);
+  origin.Release("held");
+  for (RawClient& client : clients) client.Read();
+  EXPECT_TRUE(Eventually([&] { return redis.Keys("*:lock").empty(); }));
+  for (const std::string& key : redis.Keys()) {
+    EXPECT_GT(std::stol(redis.Command({"PTTL", key})), 0) << key;
+  }
+}
+
+}  // namespace
+}  // namespace satchel::testing
