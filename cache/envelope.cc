@@ -35,6 +35,7 @@ struct RecordHead {
   uint32_t sie = 0;
   uint16_t bits = 0;
   uint8_t because = 0;
+  uint8_t fetch_time = 0;
   uint32_t body_size = 0;
   uint32_t text_size = 0;
   uint32_t kept_size = 0;
@@ -102,7 +103,7 @@ std::string PackHead(const RecordHead& h) {
   writer.U32(h.sie);
   writer.U16(h.bits);
   writer.U8(h.because);
-  writer.U8(0);
+  writer.U8(h.fetch_time);
   writer.U32(h.body_size);
   writer.U32(h.text_size);
   writer.U32(h.kept_size);
@@ -131,7 +132,7 @@ Result<RecordHead> UnpackHead(std::string_view bytes) {
   h.sie = reader.U32();
   h.bits = reader.U16();
   h.because = reader.U8();
-  const uint8_t zero = reader.U8();
+  h.fetch_time = reader.U8();
   h.body_size = reader.U32();
   h.text_size = reader.U32();
   h.kept_size = reader.U32();
@@ -140,7 +141,7 @@ Result<RecordHead> UnpackHead(std::string_view bytes) {
   const uint16_t zeros = reader.U16();
   h.sequence = reader.U64();
   if (reader.U32() != Crc32c(bytes.substr(0, kHeadSize - 4))) return Bad("checksum of the head");
-  if ((h.flags & ~(kZstd | kMarker)) != 0 || (zero | zeros) != 0) return Bad("unknown flags");
+  if ((h.flags & ~(kZstd | kMarker)) != 0 || zeros != 0) return Bad("unknown flags");
   if (uint64_t{h.text_size} + h.kept_size != bytes.size() - kHeadSize) return Bad("size");
   return h;
 }
@@ -206,6 +207,7 @@ Result<std::string> SealRecord(const StoredResponse& response, const SealOptions
   head.sie = PackDuration(facts.stale_if_error, false);
   head.bits = PackBits(facts);
   head.because = static_cast<uint8_t>(facts.stored_because);
+  head.fetch_time = facts.fetch_time;
   head.body_size = static_cast<uint32_t>(response.body().size());
   head.text_size = static_cast<uint32_t>(texts.size());
   head.rule = facts.rule;
@@ -268,6 +270,7 @@ Result<StoredPtr> OpenRecord(std::string_view bytes, std::string_view expected_k
   facts.stale_while_revalidate = UnpackDuration(head.swr);
   facts.stale_if_error = UnpackDuration(head.sie);
   facts.stored_because = static_cast<Reason>(head.because);
+  facts.fetch_time = head.fetch_time;
   facts.rule = head.rule;
   parts.purge_sequence = head.sequence;
   UnpackBits(head.bits, facts);

@@ -20,7 +20,7 @@ namespace satchel::cache {
 //    5  u8   flags: 1 zstd, 2 marker    36  u32  stale-if-error
 //    6  u16  status                     40  u16  facts, one bit each
 //    8  i64  received, Unix ms          42  u8   why it was stored
-//   16  i64  Date, Unix ms              43  u8   0
+//   16  i64  Date, Unix ms              43  u8   fetch time, as PackFetchTime() puts it
 //   24  u32  initial age                44  u32  size of the body
 //                                       48  u32  size of the texts
 //                                       52  u32  size of the body as it stands here

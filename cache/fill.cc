@@ -96,9 +96,10 @@ bool FillPermit::is_pass() const { return fill_ && fill_->is_pass(); }
 
 Body FillPermit::Committed() const { return fill_ ? fill_->Committed() : Body(); }
 
-StoredPtr FillPermit::Finish(std::string trailers, const std::vector<TagId>* tags) {
+StoredPtr FillPermit::Finish(std::string trailers, const std::vector<TagId>* tags,
+                             uint8_t fetch_time) {
   const std::shared_ptr<Fill> fill = std::exchange(fill_, nullptr);
-  return fill ? fill->Finish(std::move(trailers), tags) : nullptr;
+  return fill ? fill->Finish(std::move(trailers), tags, fetch_time) : nullptr;
 }
 
 std::string FillPermit::CopyBody(size_t limit) const {

@@ -133,7 +133,9 @@ class FillPermit {
   // Null if it may not be kept: purged meanwhile, a pass, or not of the announced length (which
   // fails the fill).
   // `trailers`: lines for its readers alone. `tags`, if any, take the place of the head's.
-  StoredPtr Finish(std::string trailers = {}, const std::vector<TagId>* tags = nullptr);
+  // `fetch_time` goes into its facts.
+  StoredPtr Finish(std::string trailers = {}, const std::vector<TagId>* tags = nullptr,
+                   uint8_t fetch_time = 0);
   // What has been appended, for the writer to look at; empty if it is longer than `limit`.
   std::string CopyBody(size_t limit) const;
   // From another tier, refreshed by a 304, or stale in place of an answer that did not come; `why`

@@ -140,7 +140,7 @@ void Fill::Conclude(FillState state) {
   Run(wakeups);
 }
 
-StoredPtr Fill::Finish(std::string trailers, const std::vector<TagId>* tags) {
+StoredPtr Fill::Finish(std::string trailers, const std::vector<TagId>* tags, uint8_t fetch_time) {
   if (!trailers.empty()) {
     const std::lock_guard lock(mutex_);
     trailers_ = std::move(trailers);
@@ -162,7 +162,7 @@ StoredPtr Fill::Finish(std::string trailers, const std::vector<TagId>* tags) {
   if (copies && store_->Admits(estimate) && store_->Reserve(estimate, shard())) {
     reserved = estimate;
   }
-  StoredPtr complete = StoredResponse::WithBody(*head_, MakeBody(copies), tags);
+  StoredPtr complete = StoredResponse::WithBody(*head_, MakeBody(copies), tags, fetch_time);
   // Purged while it grew: those who read it asked for it before, nobody else may have it.
   const StoredPtr kept = store_->purges.Check(complete);
   const size_t charge = Store::Impl::EntryCharge(complete->charge());

@@ -78,7 +78,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   bool is_pass() const;
   bool is_part() const { return !part_.empty(); }
   Body Committed() const;
-  StoredPtr Finish(std::string trailers, const std::vector<TagId>* tags);
+  StoredPtr Finish(std::string trailers, const std::vector<TagId>* tags, uint8_t fetch_time);
   std::string CopyBody(size_t limit) const;
   bool CompleteWith(StoredPtr response, bool insert, Reason why);
   void Release(Reason reason);

@@ -40,6 +40,9 @@ struct Overrides {
                                               "CDN-Cache-Control"};  // RFC 9213, in order
   // Use.
   bool obey_request_directives = true;
+  // How eagerly a response is refreshed before it expires (early_refresh.h); 0: not at all. Absent: 1
+  // where no stale window hides the fetch, else 0.
+  std::optional<double> early_refresh;
   bool coalesce = true;
   Millis coalesce_wait = std::chrono::seconds(5);  // then an own fetch
   // How long one instance may keep the others of a fleet from fetching; 0: each fetches for itself.

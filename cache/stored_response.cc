@@ -156,7 +156,9 @@ StoredPtr StoredResponse::Make(Parts parts) {
 }
 
 StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body,
-                                   const std::vector<TagId>* tags) {
+                                   const std::vector<TagId>* tags, uint8_t fetch_time) {
+  ResponseFacts facts = head.facts();
+  if (fetch_time != 0) facts.fetch_time = fetch_time;
   const Extras* extras = head.extras_.get();
   Extras tagged;
   if (tags != nullptr && !(tags->empty() && extras == nullptr)) {
@@ -165,12 +167,12 @@ StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body,
     extras = &tagged;
   }
   if (SaysLength(head.header_block(), body.size())) {
-    return Build(head.key(), head.header_block(), head.facts(), extras, std::move(body), true,
+    return Build(head.key(), head.header_block(), facts, extras, std::move(body), true,
                  head.purge_sequence());
   }
   std::string& block = Scratch();
-  WriteBlock(block, head.facts().status, head.reason(), head.Fields(), body.size());
-  return Build(head.key(), block, head.facts(), extras, std::move(body), true,
+  WriteBlock(block, facts.status, head.reason(), head.Fields(), body.size());
+  return Build(head.key(), block, facts, extras, std::move(body), true,
                head.purge_sequence());
 }
 

@@ -46,9 +46,9 @@ class StoredResponse final : private Body {
   static StoredPtr Make(Parts parts);
   // The same response with another body (a fill that ended), or with new fields and facts (a 304,
   // with what it adds to the tags and the sequence known before it was asked for).
-  // `tags`, if any, take the place of the head's.
+  // `tags`, if any, take the place of the head's. `fetch_time` as in the facts; 0 leaves the head's.
   static StoredPtr WithBody(const StoredResponse& head, Body body,
-                            const std::vector<TagId>* tags = nullptr);
+                            const std::vector<TagId>* tags = nullptr, uint8_t fetch_time = 0);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
                               const ResponseFacts& facts);
   struct Update {

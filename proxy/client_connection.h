@@ -80,7 +80,8 @@ class ClientConnection : public net::Pooled<ClientConnection>,
   size_t ReadHead(std::string_view input);
   size_t ReadBody(std::string_view input);
   void HandleHead(cache::RequestHead& head);
-  bool TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot, const rules::Rule& rule);
+  bool TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot, const rules::Rule& rule,
+              bool& refresh_early);
   void RefuseRequest(const http1::ParseError& error, const cache::RequestHead* head);
   void CompleteResponse();
   void ContinueInput();

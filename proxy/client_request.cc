@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "cache/early_refresh.h"
 #include "proxy/exchange.h"
 #include "proxy/responder.h"
 #include "proxy/worker.h"
@@ -114,20 +115,24 @@ void ClientConnection::HandleHead(cache::RequestHead& head) {
     body_ = std::make_unique<http1::BodyDecoder>();
     body_->Start(*framing);
   }
+  bool refresh_early = false;
   if (match.status == rules::MatchResult::Status::kMatched &&
-      framing->kind == http1::BodyKind::kNone && TryHit(head, snapshot, *match.rule)) {
+      framing->kind == http1::BodyKind::kNone &&
+      TryHit(head, snapshot, *match.rule, refresh_early)) {
     return;
   }
   const auto exchange = Exchange::Create(worker_, shared_from_this(), snapshot, match.rule,
                                          std::move(head), *framing);
   exchange_ = exchange;
+  if (refresh_early) exchange->RefreshEarly();
   exchange->Start();
 }
 
 // The shortest way: a plain GET or HEAD that a fresh stored response answers, with no limit to ask
-// and nothing to edit. One lookup, one write, no exchange.
+// and nothing to edit. One lookup, one write, no exchange. `refresh_early`: it would be one, but an
+// exchange is to begin a refresh, too.
 bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot,
-                              const rules::Rule& rule) {
+                              const rules::Rule& rule, bool& refresh_early) {
   if (!snapshot->rules.policies().empty() || !rule.cache.enabled || !rule.response_headers.empty() ||
       rule.client_cache_control || !rule.upgrade.empty() || !cache::IsPlainLookup(head)) {
     return false;
@@ -146,7 +151,13 @@ bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snaps
   ReplyContext context;
   context.now = now;
   context.cache_status.hit = true;
-  context.cache_status.ttl = stored.facts().lifetime - stored.facts().AgeAt(now);
+  const cache::Millis left = stored.facts().lifetime - stored.facts().AgeAt(now);
+  if (cache::NearsExpiry(stored.facts(), left, rule.cache) &&
+      cache::RefreshesEarly(stored.facts(), left, worker_.Random(), rule.cache)) {
+    refresh_early = true;
+    return false;
+  }
+  context.cache_status.ttl = left;
   context.cache_status.key = key.text();
   context.cache_status.tier = "l1";
   context.cache_status.rule = rule.shown_name();

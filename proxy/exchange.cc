@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cache/base/append.h"
+#include "cache/early_refresh.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
@@ -177,7 +178,12 @@ void Exchange::ActOn(const cache::Store::Found& found) {
       outcome_ = fresh ? Outcome::kHit : Outcome::kStale;
       tier_ = from_remote_ ? "l2" : "l1";
       cache_status_.hit = true;
-      if (decision_.action == Action::kServeStaleAndRefresh) RefreshInBackground();
+      const cache::Millis left = stored_->facts().lifetime - stored_->facts().AgeAt(now);
+      const bool early =
+          decision_.reason == Reason::kFresh && decision_.may_store && !stored_->facts().partial &&
+          (refresh_early_ || cache::RefreshesEarly(stored_->facts(), left, worker_.Random(),
+                                                   rule_->cache));
+      if (early || decision_.action == Action::kServeStaleAndRefresh) RefreshInBackground(early);
       SendStored(stored_);
       return;
     }
@@ -317,7 +323,8 @@ void Exchange::Follow(cache::FillReader reader) {
   PumpReader();
 }
 
-std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool background) {
+std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool background,
+                                             bool early) {
   FillTask::Job job;
   job.snapshot = snapshot_;
   job.rule = rule_;
@@ -340,6 +347,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   const bool heir = !stored_ && !job.part && head_.fields.Has(FieldId::kRange);
   job.permit = std::move(permit);
   job.background = background;
+  job.early = early;
   // A part is not what others of the fleet wait for.
   job.takes_turns =
       rule_->cache.coalesce && !job.part && (background || decision_.may_collapse);
@@ -360,11 +368,12 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
   return std::shared_ptr<FillTask>(new FillTask(worker_, std::move(job)));
 }
 
-void Exchange::RefreshInBackground() {
+void Exchange::RefreshInBackground(bool early) {
   cache::FillPermit permit = worker_.store().TryLead(key_, head_, rule_->cache);
   if (!permit) return;
   Add(worker_.metrics().refreshes);
-  const auto task = MakeTask(std::move(permit), /*background=*/true);
+  if (early) Add(worker_.metrics().early_refreshes);
+  const auto task = MakeTask(std::move(permit), /*background=*/true, early);
   worker_.Keep(task);
   task->Start();
 }

@@ -51,6 +51,8 @@ class Exchange final : public FetchHandler,
   ~Exchange();
 
   void Start();
+  // A hit is to begin a refresh: the draw has been made already. Before Start().
+  void RefreshEarly() { refresh_early_ = true; }
 
   // --- from the connection ---
   void OnRequestData(std::string_view data);
@@ -111,8 +113,9 @@ class Exchange final : public FetchHandler,
   void Follow(cache::FillReader reader);
   void Lead(cache::FillPermit permit);
   void OnFillWaitOver();
-  std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background);
-  void RefreshInBackground();
+  std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background,
+                                     bool early = false);
+  void RefreshInBackground(bool early = false);
 
   // Sending stored and growing responses (exchange_send.cc).
   void SendStored(cache::StoredPtr response);
@@ -190,6 +193,7 @@ class Exchange final : public FetchHandler,
   cache::FillReader reader_;
   std::shared_ptr<FillTask> task_;  // led by us
   bool followed_ = false;
+  bool refresh_early_ = false;
   int restarts_ = 0;
   net::Timer wait_timer_;
   std::unique_ptr<cache::RemoteStore::Pending> remote_pending_;

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "cache/early_refresh.h"
 #include "cache/fetch_time.h"
 #include "cache/range.h"
 #include "cache/parts.h"
@@ -88,9 +89,17 @@ bool FillTask::CheckStored() {
 
 bool FillTask::UseRemote(const cache::StoredPtr& response) {
   const auto self = shared_from_this();
+  const cache::Time now = worker_.WallNow();
+  // The one to be refreshed, or hardly a newer one.
+  if (job_.early &&
+      cache::NearsExpiry(response->facts(),
+                         response->facts().lifetime - response->facts().AgeAt(now),
+                         job_.rule->cache)) {
+    return false;
+  }
   const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
-  const cache::Decision decision = cache::Decide(*job_.head, &response->facts(), false,
-                                                 worker_.WallNow(), job_.rule->cache, part_holds);
+  const cache::Decision decision =
+      cache::Decide(*job_.head, &response->facts(), false, now, job_.rule->cache, part_holds);
   if (decision.action == cache::Action::kServe ||
       (decision.action == cache::Action::kServeStaleAndRefresh && !job_.background)) {
     // Purged while it came: no longer to be used.
@@ -178,8 +187,14 @@ void FillTask::StartFetch() {
   fetch_->Start();
 }
 
-cache::Millis FillTask::FetchTime() const {
-  return cache::Millis((net::EventLoop::ReadClockNs() - fetch_started_ns_) / 1'000'000);
+// Of this fetch, which is over; the moving average goes with the response.
+uint8_t FillTask::NoteFetchTime() {
+  const cache::Millis time((net::EventLoop::ReadClockNs() - fetch_started_ns_) / 1'000'000);
+  worker_.NoteFetchTime(*job_.rule, time);
+  const cache::Millis before = job_.stored
+                                   ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
+                                   : cache::Millis(0);
+  return cache::PackFetchTime(cache::SmoothFetchTime(before, time));
 }
 
 void FillTask::OnInterim(cache::ResponseHead& head) {
@@ -230,6 +245,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   revalidated_ = true;
   stored_answer_ = update.verdict.store;
   cache::ResponseFacts facts = update.verdict.facts;
+  facts.fetch_time = NoteFetchTime();
   if (!update.verdict.store) {
     // It answers this request and no other.
     facts.lifetime = cache::Millis(0);
@@ -452,26 +468,26 @@ bool FillTask::HasJsonTags(const cache::ResponseHead& head) const {
          IsJsonType(head.fields.First(cache::FieldId::kContentType).value_or(std::string_view()));
 }
 
-cache::StoredPtr FillTask::FinishTagged(std::string trailers) {
-  if (!json_tags_) return job_.permit.Finish(std::move(trailers));
+cache::StoredPtr FillTask::FinishTagged(std::string trailers, uint8_t fetch_time) {
+  if (!json_tags_) return job_.permit.Finish(std::move(trailers), nullptr, fetch_time);
   const std::string body = job_.permit.CopyBody(kMaxTaggedBody);
   // Too long to be looked through: what it holds nobody knows, so that any tag purges it.
-  if (body.empty()) return job_.permit.Finish(std::move(trailers));
+  if (body.empty()) return job_.permit.Finish(std::move(trailers), nullptr, fetch_time);
   AddJsonTags(body, job_.rule->tags_from_json, *json_tags_);
-  return job_.permit.Finish(std::move(trailers), &json_tags_->ids());
+  return job_.permit.Finish(std::move(trailers), &json_tags_->ids(), fetch_time);
 }
 
 void FillTask::OnEnd(cache::HeaderMap& trailers) {
   const auto self = shared_from_this();
   if (published_ && job_.permit) {
-    worker_.NoteFetchTime(*job_.rule, FetchTime());
+    const uint8_t fetch_time = NoteFetchTime();
     const bool pass = job_.permit.is_pass();
     std::string lines;
     if (!trailers.empty()) {
       cache::RemoveForbiddenTrailers(trailers);
       http1::AppendFields(lines, trailers);
     }
-    cache::StoredPtr stored = FinishTagged(std::move(lines));
+    cache::StoredPtr stored = FinishTagged(std::move(lines), fetch_time);
     stored_answer_ = stored != nullptr;
     if (stored && answers_others_) worker_.store().LearnEquivalents(*stored, asked_sequence_);
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);

@@ -46,6 +46,7 @@ class FillTask final : public FetchHandler,
     cache::FillPermit permit;
     std::weak_ptr<Exchange> leader;  // empty for a refresh in the background
     bool background = false;
+    bool early = false;  // a refresh of what is still fresh
     bool takes_turns = true;  // one instance fetches for the fleet
   };
 
@@ -74,7 +75,7 @@ class FillTask final : public FetchHandler,
   void OnTurn(SharedFill::Go go);
   void StartFetch();
   bool HasJsonTags(const cache::ResponseHead& head) const;
-  cache::StoredPtr FinishTagged(std::string trailers);
+  cache::StoredPtr FinishTagged(std::string trailers, uint8_t fetch_time);
   void HandOver(cache::ResponseHead& head, const http1::Framing& framing, cache::Reason why);
   // True if it can still be used; what a purge made of it takes its place.
   bool CheckStored();
@@ -90,7 +91,7 @@ class FillTask final : public FetchHandler,
                 cache::Reason why = cache::Reason::kNone);
   void StoreRemotely(const cache::StoredPtr& response);
   void Tell(redis::FleetLock::News news);
-  cache::Millis FetchTime() const;  // so far
+  uint8_t NoteFetchTime();
   void TellLeader();
   void TellLeaderSoon();
   void Done();

@@ -269,6 +269,8 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
   out.Counted("satchel_fills_failed_total", "Fills that ended without a response.",
               &M::fills_failed);
   out.Counted("satchel_refreshes_total", "Background refreshes begun.", &M::refreshes);
+  out.Counted("satchel_early_refreshes_total", "Of these, before the response had expired.",
+              &M::early_refreshes);
 
   out.Counted("satchel_fleet_locks_total",
               "Attempts to fetch for the whole fleet, by result.", "result", kLockResults,

@@ -220,7 +220,8 @@ struct alignas(64) WorkerMetrics {
   Counter fills_followed{0};
   Counter fills_promoted{0};  // followers that had to become leaders
   Counter fills_failed{0};
-  Counter refreshes{0};  // in the background
+  Counter refreshes{0};        // in the background
+  Counter early_refreshes{0};  // of these, before the response had expired
 
   // L2.
   Counters<L2Result> l2_reads{};

@@ -1,5 +1,6 @@
 // The cache block of a rule and of the defaults.
 #include <algorithm>
+#include <charconv>
 
 #include "rules/config_parser_blocks.h"
 
@@ -24,6 +25,16 @@ void OriginOr(MapReader& map, std::string_view key, std::optional<Millis>* to) {
   const bool word = !text->text.empty() && text->text[0] >= 'A';
   value->BadValue(
       *text, word ? "is neither origin nor a duration; write origin or 30s" : duration.error());
+}
+
+// 0 to 10.
+std::optional<double> ParseWeight(std::string_view text) {
+  double weight = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight,
+                                            std::chars_format::fixed);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  if (!(weight >= 0 && weight <= 10)) return std::nullopt;
+  return weight;
 }
 
 void ParseHeuristic(const Cursor& cursor, cache::Overrides* cache) {
@@ -60,6 +71,25 @@ void ParseStatuses(const Cursor& cursor, cache::Overrides* cache) {
   }
   if (list && cursor.node().items.empty()) {
     cursor.Error("is an empty list; write the statuses to store, or cache: false for none");
+  }
+}
+
+void ParseEarlyRefresh(const Cursor& cursor, cache::Overrides* cache) {
+  const auto text = cursor.Scalar("auto, off or a weight such as 1.0");
+  if (!text) return;
+  if (text->text == "auto") {
+    cache->early_refresh.reset();
+    return;
+  }
+  if (text->text == "off" || text->text == "false") {
+    cache->early_refresh = 0;
+    return;
+  }
+  const auto weight = ParseWeight(text->text);
+  if (weight) {
+    cache->early_refresh = *weight;
+  } else {
+    cursor.BadValue(*text, "is no weight from 0 to 10; write auto, off or 1.0");
   }
 }
 
@@ -154,6 +184,7 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
   if (const auto statuses = map.Take("statuses")) ParseStatuses(*statuses, &cache);
   map.Bool("coalesce", &cache.coalesce);
   map.Duration("wait", &cache.coalesce_wait);
+  if (const auto weight = map.Take("early_refresh")) ParseEarlyRefresh(*weight, &cache);
   if (const auto lease = map.Take("cluster_lock")) ParseClusterLock(*lease, &cache);
   map.Number("vary_limit", &cache.vary_limit, 1, 1024);
   if (const auto key = map.Take("key")) ParseKey(*key, &to->key);

@@ -1,3 +1,5 @@
+#include <array>
+#include <charconv>
 #include <initializer_list>
 #include <utility>
 
@@ -56,6 +58,13 @@ std::string Bool(bool value) { return value ? "true" : "false"; }
 
 std::string OriginOr(const std::optional<Millis>& value) {
   return value ? DurationText(*value) : "origin";
+}
+
+std::string WeightText(double weight) {
+  std::array<char, 32> text;
+  const auto [end, error] =
+      std::to_chars(text.data(), text.data() + text.size(), weight, std::chars_format::fixed);
+  return {text.data(), end};
 }
 
 // Block style: one key per line, indented.
@@ -208,6 +217,7 @@ void WriteCache(const Rule& rule, Writer& out) {
   }
   out.Key(3, "coalesce", Bool(cache.coalesce));
   out.Key(3, "wait", DurationText(cache.coalesce_wait));
+  out.Key(3, "early_refresh", cache.early_refresh ? WeightText(*cache.early_refresh) : "auto");
   out.Key(3, "cluster_lock",
           cache.cluster_lock == Millis(0) ? "\"off\"" : DurationText(cache.cluster_lock));
   out.Key(3, "vary_limit", std::to_string(cache.vary_limit));

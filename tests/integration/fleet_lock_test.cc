@@ -188,6 +188,40 @@ TEST_F(FleetLockTest, AStaleResponseIsRefreshedOnceForTheFleetAndServedMeanwhile
   EXPECT_EQ(origin.RequestCount(), 2u);
 }
 
+TEST_F(FleetLockTest, ABusyResponseIsRefreshedBeforeItExpiresOnceForTheFleet) {
+  origin.Next("/", [](OriginExchange& exchange) {
+    exchange.Hold("slow");
+    exchange.Respond(Fresh("old", 100, {{"Age", "80"}}));
+  });
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("refresh");
+    exchange.Respond(Fresh("new", 1000));
+  });
+  StartFleet(FleetConfig("early_refresh: 10, cluster_lock: 10m, wait: 10m"));
+  RawClient first = fleet[0]->Connect();
+  ASSERT_TRUE(first.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("slow"));
+  PassTime(std::chrono::seconds(1));  // what the fetch takes
+  origin.Release("slow");
+  EXPECT_EQ(first.Read().body, "old");
+  ASSERT_TRUE(Eventually([&] { return redis.Keys("satchel:2:*").size() >= 1; }));
+  // Twenty seconds before the end one hit in seven draws the refresh; nobody waits for it.
+  EXPECT_TRUE(Eventually([&] {
+    for (const auto& instance : fleet) {
+      const Response response = instance->Get("/");
+      EXPECT_EQ(response.body, "old");
+      EXPECT_TRUE(CacheStatus(response).hit()) << Describe(response);
+    }
+    return Sum("satchel_early_refreshes_total") >= 3 && Sum("satchel_fleet_waits_total") >= 2;
+  }));
+  EXPECT_EQ(origin.RequestCount(), 2u);
+  origin.Release("refresh");
+  for (const auto& instance : fleet) {
+    EXPECT_TRUE(Eventually([&] { return instance->Get("/").body == "new"; }));
+  }
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
 TEST_F(FleetLockTest, ARequestThatWantsAnAnswerOfItsOwnWaitsForNobody) {
   origin.Next("/", [](OriginExchange& exchange) {
     exchange.Hold("held");
@@ -205,15 +239,18 @@ TEST_F(FleetLockTest, ARequestThatWantsAnAnswerOfItsOwnWaitsForNobody) {
 
 TEST_F(FleetLockTest, WhoHasWaitedLongEnoughFetchesForItself) {
   origin.On("/", [](OriginExchange& exchange) {
+    // The first bytes keep the lock alive beyond the wait.
+    exchange.SendHead(200, {{"Cache-Control", "max-age=60"}, {"Content-Length", "2"}});
+    exchange.Send("x");
     exchange.Hold("both");
-    exchange.Respond(Fresh("x"));
+    exchange.Send("y");
   });
-  StartFleet(FleetConfig("cluster_lock: 10m, wait: 200ms"), 2);
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 1s"), 2);
   std::vector<RawClient> clients = Crowd(1, "/");
   ASSERT_TRUE(origin.WaitUntilHeld("both", 2));
   EXPECT_GE(Sum("satchel_bounds_hit_total", {"bound=\"fleet-wait\""}), 1);
   origin.Release("both");
-  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "xy");
 }
 
 TEST_F(FleetLockTest, SwitchedOffEachInstanceFetchesForItself) {

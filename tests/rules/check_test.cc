@@ -170,6 +170,7 @@ TEST(EffectiveYamlTest, PrintsEveryDefault) {
             "      negative: {}\n"
             "      coalesce: true\n"
             "      wait: 5s\n"
+            "      early_refresh: auto\n"
             "      cluster_lock: 10s\n"
             "      vary_limit: 16\n"
             "      key: {scheme: true, host: true, query: {allow: [], deny: [], sort: false}, "

@@ -267,6 +267,7 @@ TEST(RuleTest, TheCacheBlockIsRead) {
       "      statuses: [200, 404]\n"
       "      coalesce: false\n"
       "      wait: 2s\n"
+      "      early_refresh: 2.5\n"
       "      cluster_lock: 20s\n"
       "      vary_limit: 4\n"
       "      key: {scheme: false, query: {allow: [q], deny: [\"utm_*\"], sort: true}, headers: "
@@ -294,6 +295,7 @@ TEST(RuleTest, TheCacheBlockIsRead) {
   EXPECT_EQ(rule.cache.statuses, (std::vector<uint16_t>{200, 404}));
   EXPECT_FALSE(rule.cache.coalesce);
   EXPECT_EQ(rule.cache.coalesce_wait, seconds(2));
+  EXPECT_EQ(rule.cache.early_refresh, 2.5);
   EXPECT_EQ(rule.cache.cluster_lock, seconds(20));
   EXPECT_EQ(rule.cache.vary_limit, 4U);
   EXPECT_FALSE(rule.key.scheme);

@@ -130,10 +130,23 @@ TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
         "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
-        "rules: [{name: a, cache: {early_refresh: 1.0}}]\n",
         "rules: [{name: a, cache: {encrypt: true}}]\n",
         "plans: {a: {limits: [{rate: 1/1s}], concurrent: 5}}\n"}) {
     EXPECT_NE(ErrorsOf(Framed(text)).find(": unknown key; "), std::string::npos) << text;
+  }
+}
+
+TEST(ConfigParserTest, EarlyRefreshIsAWordOrAWeightAndTheLockADurationOrOff) {
+  EXPECT_EQ(ErrorsOf(Framed("rules: [{name: a, cache: {early_refresh: 11, cluster_lock: on}}]\n")),
+            "rules.yaml:4:42: rules[0].cache.early_refresh: \"11\" is no weight from 0 to 10; write "
+            "auto, off or 1.0\n"
+            "rules.yaml:4:60: rules[0].cache.cluster_lock: \"on\" is neither off nor a duration; "
+            "write off or 10s\n");
+  for (const char* good : {"auto", "off", "0", "0.5", "10"}) {
+    EXPECT_EQ(ErrorsOf(Framed("rules: [{name: a, cache: {early_refresh: " + std::string(good) +
+                              ", cluster_lock: off}}]\n")),
+              "")
+        << good;
   }
 }
 
