@@ -1,150 +1,27 @@
 #include "cache/envelope.h"
 
 #include <zstd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "cache/base/crc32c.h"
+#include "cache/http/date.h"
 #include "cache/record_text.h"
 
 namespace satchel::cache {
 namespace {
 
-constexpr size_t kHeadSize = 76;
-constexpr uint32_t kMagic = 0x52637453;  // "StcR"
-constexpr uint8_t kVersion = 2;
-constexpr uint8_t kZstd = 1;
-constexpr uint8_t kMarker = 2;
-constexpr uint32_t kSeconds = 0x80000000u;
-// Times further from 1970 than this (in ms) are nonsense and would overflow later sums.
-constexpr int64_t kMaxTime = int64_t{1} << 50;
 constexpr int kLevel = 1;
-
-struct RecordHead {
-  uint8_t flags = 0;
-  uint16_t status = 0;
-  int64_t received = 0;
-  int64_t date = 0;
-  uint32_t initial_age = 0;
-  uint32_t lifetime = 0;
-  uint32_t swr = 0;
-  uint32_t sie = 0;
-  uint16_t bits = 0;
-  uint8_t because = 0;
-  uint8_t fetch_time = 0;
-  uint32_t body_size = 0;
-  uint32_t text_size = 0;
-  uint32_t kept_size = 0;
-  uint32_t sum = 0;
-  uint16_t rule = 0;
-  uint64_t sequence = 0;
-};
+constexpr size_t kSumSize = 4;  // of a chunk in the clear
 
 std::unexpected<Error> Bad(const char* why) { return Fail(ErrorSource::kStore, why); }
-
-// Ages round up, rights to use a response round down.
-uint32_t PackDuration(Millis duration, bool up) {
-  const int64_t millis = std::max<int64_t>(duration.count(), 0);
-  if (millis < int64_t{kSeconds}) return static_cast<uint32_t>(millis);
-  const int64_t seconds = (millis + (up ? 999 : 0)) / 1000;
-  return static_cast<uint32_t>(std::min<int64_t>(seconds, kSeconds - 1)) | kSeconds;
-}
-
-Millis UnpackDuration(uint32_t packed) {
-  if ((packed & kSeconds) == 0) return Millis(packed);
-  return Millis(int64_t{packed & ~kSeconds} * 1000);
-}
-
-uint16_t PackBits(const ResponseFacts& f) {
-  const bool bits[] = {f.no_cache,  f.must_revalidate, f.swr_granted,         f.sie_granted,
-                       f.immutable, f.has_etag,        f.strong_etag,         f.has_last_modified,
-                       f.has_vary,  f.partial,         f.has_unstored_fields, f.stale_by_purge};
-  uint16_t packed = 0;
-  for (size_t i = 0; i < std::size(bits); ++i) {
-    packed = static_cast<uint16_t>(packed | (bits[i] ? 1u << i : 0u));
-  }
-  return packed;
-}
-constexpr uint16_t kKnownBits = (1u << 12) - 1;
-
-void UnpackBits(uint16_t packed, ResponseFacts& f) {
-  const auto bit = [packed](int i) { return (packed >> i & 1) != 0; };
-  f.no_cache = bit(0);
-  f.must_revalidate = bit(1);
-  f.swr_granted = bit(2);
-  f.sie_granted = bit(3);
-  f.immutable = bit(4);
-  f.has_etag = bit(5);
-  f.strong_etag = bit(6);
-  f.has_last_modified = bit(7);
-  f.has_vary = bit(8);
-  f.partial = bit(9);
-  f.has_unstored_fields = bit(10);
-  f.stale_by_purge = bit(11);
-}
-
-std::string PackHead(const RecordHead& h) {
-  std::string out;
-  out.reserve(kHeadSize);
-  TextWriter writer(out);
-  writer.U32(kMagic);
-  writer.U8(kVersion);
-  writer.U8(h.flags);
-  writer.U16(h.status);
-  writer.U64(static_cast<uint64_t>(h.received));
-  writer.U64(static_cast<uint64_t>(h.date));
-  writer.U32(h.initial_age);
-  writer.U32(h.lifetime);
-  writer.U32(h.swr);
-  writer.U32(h.sie);
-  writer.U16(h.bits);
-  writer.U8(h.because);
-  writer.U8(h.fetch_time);
-  writer.U32(h.body_size);
-  writer.U32(h.text_size);
-  writer.U32(h.kept_size);
-  writer.U32(h.sum);
-  writer.U16(h.rule);
-  writer.U16(0);
-  writer.U64(h.sequence);
-  writer.U32(Crc32c(out));
-  return out;
-}
-
-// Everything that can be said of a head alone, and that the rest has the size it tells.
-Result<RecordHead> UnpackHead(std::string_view bytes) {
-  if (bytes.size() < kHeadSize) return Bad("shorter than a head");
-  TextReader reader(bytes.substr(0, kHeadSize));
-  RecordHead h;
-  if (reader.U32() != kMagic) return Bad("not a record");
-  if (reader.U8() != kVersion) return Bad("another version");
-  h.flags = reader.U8();
-  h.status = reader.U16();
-  h.received = static_cast<int64_t>(reader.U64());
-  h.date = static_cast<int64_t>(reader.U64());
-  h.initial_age = reader.U32();
-  h.lifetime = reader.U32();
-  h.swr = reader.U32();
-  h.sie = reader.U32();
-  h.bits = reader.U16();
-  h.because = reader.U8();
-  h.fetch_time = reader.U8();
-  h.body_size = reader.U32();
-  h.text_size = reader.U32();
-  h.kept_size = reader.U32();
-  h.sum = reader.U32();
-  h.rule = reader.U16();
-  const uint16_t zeros = reader.U16();
-  h.sequence = reader.U64();
-  if (reader.U32() != Crc32c(bytes.substr(0, kHeadSize - 4))) return Bad("checksum of the head");
-  if ((h.flags & ~(kZstd | kMarker)) != 0 || zeros != 0) return Bad("unknown flags");
-  if (uint64_t{h.text_size} + h.kept_size != bytes.size() - kHeadSize) return Bad("size");
-  return h;
-}
 
 struct FreeCompressor {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
@@ -179,136 +56,368 @@ Result<Body> Decompress(std::string_view kept, size_t size) {
   return body;
 }
 
+template <typename Function>
+void ForEachPiece(const Body& body, Function function) {
+  std::array<iovec, 16> pieces;
+  for (uint64_t done = 0; done < body.size();) {
+    const size_t count = body.Gather(done, body.size() - done, pieces);
+    for (size_t i = 0; i < count; ++i) {
+      function(std::string_view(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len));
+      done += pieces[i].iov_len;
+    }
+  }
+}
+
+// All fields but Date, which a 304 renews. Lines of different names may stand in any order (RFC 9110
+// 5.3), and a 304 changes it: here they are sorted, and their names in lower case.
+std::string FieldsBesideDate(const HeaderMap& fields) {
+  std::vector<std::pair<std::string, std::string_view>> lines;
+  for (const HeaderMap::Field field : fields) {
+    if (field.id == FieldId::kDate) continue;
+    std::string name(field.name);
+    std::transform(name.begin(), name.end(), name.begin(), ToLowerAscii);
+    lines.emplace_back(std::move(name), field.value);
+  }
+  std::stable_sort(lines.begin(), lines.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::string text;
+  for (const auto& [name, value] : lines) {
+    text += name;
+    text += ": ";
+    text += value;
+    text += "\r\n";
+  }
+  return text;
+}
+
+// The same for the same content, in every process.
+uint64_t EntryOf(const StoredResponse& response) {
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  const auto add = [&state](std::string_view bytes) {
+    const uint64_t size = bytes.size();
+    XXH3_64bits_update(&state, &size, sizeof size);
+    XXH3_64bits_update(&state, bytes.data(), bytes.size());
+  };
+  const uint16_t status = response.facts().status;
+  XXH3_64bits_update(&state, &status, sizeof status);
+  add(response.key());
+  add(response.reason());
+  add(FieldsBesideDate(response.Fields()));
+  for (const std::string& name : response.vary().names) add(name);
+  add(response.vary_values());
+  for (const TagId tag : response.tags()) XXH3_64bits_update(&state, &tag, sizeof tag);
+  ForEachPiece(response.body(), [&state](std::string_view piece) {
+    XXH3_64bits_update(&state, piece.data(), piece.size());
+  });
+  return XXH3_64bits_digest(&state);
+}
+
+uint32_t ChunkSum(uint64_t entry, uint32_t number, std::string_view bytes) {
+  std::string place;
+  TextWriter writer(place);
+  writer.U64(entry);
+  writer.U32(number);
+  return Crc32c(bytes, Crc32c(place));
+}
+
+uint32_t ChunksOf(uint64_t kept_size) {
+  constexpr uint64_t kSize = SealOptions::kChunkSize;
+  return static_cast<uint32_t>((kept_size + kSize - 1) / kSize);
+}
+
+std::string Authenticated(std::string_view key, std::string_view head) {
+  std::string bytes(head);
+  bytes += key;
+  return bytes;
+}
+
+// What follows the head, verified, and in the clear: in `value`, or in `decrypted`.
+Result<std::string_view> OpenRest(const RecordHead& head, std::string_view value,
+                                  std::string_view key, const RecordCipher* cipher,
+                                  std::string& decrypted) {
+  std::string_view rest = value.substr(RecordHead::kSize);
+  if (head.key == 0) {
+    if (Crc32c(rest) != head.sum) return Bad("checksum");
+    return rest;
+  }
+  if (cipher == nullptr || rest.size() < RecordCipher::kSaltSize) return Bad("no key");
+  const std::string_view salt = rest.substr(0, RecordCipher::kSaltSize);
+  rest.remove_prefix(RecordCipher::kSaltSize);
+  const std::string authenticated = Authenticated(key, value.substr(0, RecordHead::kSize));
+  if (!cipher->Open(head.key, salt, 0, authenticated, rest, decrypted)) {
+    return Bad("not to be decrypted");
+  }
+  return decrypted;
+}
+
+RecordHead HeadOf(const StoredResponse& response) {
+  RecordHead head;
+  head.facts = response.facts();
+  head.sequence = response.purge_sequence();
+  head.body_size = static_cast<uint32_t>(response.body().size());
+  return head;
+}
+
 }  // namespace
 
 RecordKind KindOf(std::string_view bytes) {
-  const Result<RecordHead> head = UnpackHead(bytes);
+  const Result<RecordHead> head = UnpackHead(bytes, Millis(0));
   if (!head) return RecordKind::kUnknown;
-  return (head->flags & kMarker) != 0 ? RecordKind::kVaryMarker : RecordKind::kResponse;
+  return (head->flags & RecordHead::kMarker) != 0 ? RecordKind::kVaryMarker : RecordKind::kResponse;
 }
 
-Result<std::string> SealRecord(const StoredResponse& response, const SealOptions& options) {
+Result<SealedRecord> SealRecord(const StoredResponse& response, const SealOptions& options) {
   if (!response.complete()) return Bad("the body is not complete");
   constexpr uint64_t kMost = UINT32_MAX;
-  if (response.body().size() > kMost) return Bad("the body is too large");
+  const Body& body = response.body();
+  if (body.size() > kMost) return Bad("the body is too large");
   if (response.tags().size() > kMaxTags) return Bad("too many tags");
   if (response.vary().names.size() > kMaxNames) return Bad("Vary names too many fields");
-  const ResponseFacts& facts = response.facts();
-  std::string texts = PackTexts(response);
-  if (texts.size() > kMaxTexts) return Bad("the header is too large");
+  std::string rest = PackTexts(response);
+  if (rest.size() > kMaxTexts) return Bad("the header is too large");
 
-  RecordHead head;
-  head.status = facts.status;
-  head.received = (facts.received + options.clock_offset).time_since_epoch().count();
-  head.date = facts.date.time_since_epoch().count();
-  head.initial_age = PackDuration(facts.initial_age, true);
-  head.lifetime = PackDuration(facts.lifetime, false);
-  head.swr = PackDuration(facts.stale_while_revalidate, false);
-  head.sie = PackDuration(facts.stale_if_error, false);
-  head.bits = PackBits(facts);
-  head.because = static_cast<uint8_t>(facts.stored_because);
-  head.fetch_time = facts.fetch_time;
-  head.body_size = static_cast<uint32_t>(response.body().size());
-  head.text_size = static_cast<uint32_t>(texts.size());
-  head.rule = facts.rule;
-  head.sequence = response.purge_sequence();
+  RecordHead head = HeadOf(response);
+  head.text_size = static_cast<uint32_t>(rest.size());
+  std::string salt;
+  if (options.cipher != nullptr) {
+    salt = options.cipher->Salt();
+    if (salt.size() != RecordCipher::kSaltSize) return Bad("no random numbers");
+    head.flags |= RecordHead::kEncrypted;
+    head.key = options.cipher->key();
+    std::memcpy(&head.entry, salt.data(), sizeof head.entry);
+  } else {
+    head.entry = EntryOf(response);
+  }
 
-  const Body& body = response.body();
-  std::string packed;
+  std::string kept;
   if (body.size() >= std::max<size_t>(options.compress_from, 1) &&
       body.size() <= options.compress_up_to && IsCompressible(response)) {
-    packed = Compress(body.ToString());
+    kept = Compress(body.ToString());
   }
-  if (!packed.empty()) head.flags |= kZstd;
-  head.kept_size = packed.empty() ? head.body_size : static_cast<uint32_t>(packed.size());
+  if (!kept.empty()) head.flags |= RecordHead::kZstd;
+  head.kept_size = kept.empty() ? head.body_size : static_cast<uint32_t>(kept.size());
+  const bool chunked = head.kept_size > options.chunk_above;
+  if (chunked) head.flags |= RecordHead::kChunked;
 
-  std::string record;
-  record.reserve(kHeadSize + texts.size() + head.kept_size);
-  record.resize(kHeadSize);
-  record.append(texts);
-  if (!packed.empty()) {
-    record.append(packed);
-  } else {
-    std::array<iovec, 16> pieces;
-    for (uint64_t done = 0; done < body.size();) {
-      const size_t count = body.Gather(done, body.size() - done, pieces);
-      for (size_t i = 0; i < count; ++i) {
-        record.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
-        done += pieces[i].iov_len;
-      }
+  SealedRecord record;
+  record.entry = head.entry;
+  bool failed = false;
+  const auto seal = [&](uint32_t value, std::string_view authenticated, std::string_view bytes) {
+    std::string sealed = options.cipher->Seal(head.key, salt, value, authenticated, bytes);
+    failed |= sealed.empty();
+    return sealed;
+  };
+  std::string chunk;
+  const auto end_chunk = [&] {
+    const auto number = static_cast<uint32_t>(record.chunks.size());
+    if (options.cipher != nullptr) {
+      record.chunks.push_back(seal(number + 1, response.key(), chunk));
+    } else {
+      std::string value;
+      value.reserve(kSumSize + chunk.size());
+      TextWriter(value).U32(ChunkSum(head.entry, number, chunk));
+      record.chunks.push_back(value + chunk);
     }
+    chunk.clear();
+  };
+  const auto append = [&](std::string_view bytes) {
+    if (!chunked) {
+      rest.append(bytes);
+      return;
+    }
+    while (!bytes.empty()) {
+      const size_t size = std::min(bytes.size(), SealOptions::kChunkSize - chunk.size());
+      chunk.append(bytes.substr(0, size));
+      bytes.remove_prefix(size);
+      if (chunk.size() == SealOptions::kChunkSize) end_chunk();
+    }
+  };
+  if (!chunked) rest.reserve(rest.size() + head.kept_size);
+  if (kept.empty()) {
+    ForEachPiece(body, append);
+  } else {
+    append(kept);
   }
-  head.sum = Crc32c(std::string_view(record).substr(kHeadSize));
-  record.replace(0, kHeadSize, PackHead(head));
+  if (!chunk.empty()) end_chunk();
+
+  if (options.cipher == nullptr) {
+    head.sum = Crc32c(rest);
+    record.value = PackHead(head, options.clock_offset) + rest;
+  } else {
+    record.value = PackHead(head, options.clock_offset);
+    const std::string authenticated = Authenticated(response.key(), record.value);
+    record.value += salt + seal(0, authenticated, rest);
+  }
+  if (failed) return Bad("not encrypted");
   return record;
+}
+
+std::optional<RenewedRecord> RenewRecord(const StoredResponse& old, const StoredResponse& updated,
+                                         const SealOptions& options) {
+  const HeaderMap fields = updated.Fields();
+  // Date is to be written as the head's time, so that is all it may be.
+  const bool dated = fields.Count(FieldId::kDate) == 1 &&
+                     *fields.First(FieldId::kDate) == FormatHttpDate(updated.facts().date);
+  if (options.cipher != nullptr || !dated || !updated.complete() ||
+      !std::ranges::equal(old.tags(), updated.tags()) ||
+      FieldsBesideDate(old.Fields()) != FieldsBesideDate(fields)) {
+    return std::nullopt;
+  }
+  RecordHead head = HeadOf(updated);
+  head.entry = EntryOf(updated);
+  head.date_renewed = true;
+  RenewedRecord renewed;
+  renewed.bytes = PackRenewed(head, options.clock_offset);
+  renewed.entry = head.entry;
+  const std::string whole = PackHead(head, options.clock_offset);
+  renewed.first_bytes = whole.substr(0, RecordHead::kVersionAt + 1);
+  renewed.entry_bytes = whole.substr(RecordHead::kEntryAt, sizeof head.entry);
+  return renewed;
+}
+
+Result<RecordReader> RecordReader::Begin(std::string_view value, std::string_view expected_key,
+                                         const OpenOptions& options) {
+  const Result<RecordHead> opened = UnpackHead(value, options.clock_offset);
+  if (!opened) return std::unexpected(opened.error());
+  RecordReader reader;
+  RecordHead& head = reader.head_ = *opened;
+  if ((head.flags & RecordHead::kMarker) != 0) return Bad("a marker, not a response");
+  if (head.body_size > options.max_body) return Bad("body too large");
+  if (head.text_size > kMaxTexts) return Bad("header too large");
+  const bool zstd = (head.flags & RecordHead::kZstd) != 0;
+  if (zstd ? head.kept_size > head.body_size : head.kept_size != head.body_size) {
+    return Bad("size");
+  }
+  const bool chunked = (head.flags & RecordHead::kChunked) != 0;
+  std::string decrypted;
+  const Result<std::string_view> found =
+      OpenRest(head, value, expected_key, options.cipher, decrypted);
+  if (!found) return std::unexpected(found.error());
+  const std::string_view rest = *found;
+  if (head.key != 0) {
+    reader.salt_ = value.substr(RecordHead::kSize, RecordCipher::kSaltSize);
+    reader.cipher_ = options.cipher;
+    reader.key_ = expected_key;
+  }
+  if (uint64_t{head.text_size} + (chunked ? 0 : head.kept_size) != rest.size()) {
+    return Bad("size");
+  }
+
+  reader.parts_.facts = head.facts;
+  reader.parts_.purge_sequence = head.sequence;
+  if (const char* why = UnpackTexts(rest.substr(0, head.text_size), expected_key, reader.parts_)) {
+    return Bad(why);
+  }
+  // A 304 has renewed it where it stands.
+  if (head.date_renewed) reader.parts_.fields.Set("Date", FormatHttpDate(head.facts.date));
+
+  reader.kept_ = std::make_shared_for_overwrite<char[]>(head.kept_size);
+  if (chunked) {
+    reader.chunks_ = ChunksOf(head.kept_size);
+  } else {
+    std::copy_n(rest.data() + head.text_size, head.kept_size, reader.kept_.get());
+    reader.kept_bytes_ = head.kept_size;
+  }
+  return reader;
+}
+
+const char* RecordReader::AddChunk(std::string_view value) {
+  if (next_ == chunks_) return "too many chunks";
+  std::string opened;
+  if (cipher_ != nullptr) {
+    if (!cipher_->Open(head_.key, salt_, next_ + 1, key_, value, opened)) {
+      return "not to be decrypted";
+    }
+    value = opened;
+  } else {
+    if (value.size() < kSumSize) return "chunk";
+    const uint32_t sum = TextReader(value.substr(0, kSumSize)).U32();
+    value.remove_prefix(kSumSize);
+    if (sum != ChunkSum(head_.entry, next_, value)) return "checksum of a chunk";
+  }
+  const size_t left = head_.kept_size - kept_bytes_;
+  if (value.size() != std::min(left, SealOptions::kChunkSize)) return "size of a chunk";
+  std::copy_n(value.data(), value.size(), kept_.get() + kept_bytes_);
+  kept_bytes_ += value.size();
+  ++next_;
+  return nullptr;
+}
+
+Result<StoredPtr> RecordReader::Finish() && {
+  if (kept_bytes_ != head_.kept_size) return Bad("a chunk is missing");
+  if ((head_.flags & RecordHead::kZstd) != 0) {
+    Result<Body> body = Decompress({kept_.get(), kept_bytes_}, head_.body_size);
+    if (!body) return std::unexpected(body.error());
+    parts_.body = *std::move(body);
+  } else if (head_.body_size > 0) {
+    parts_.body.AppendSegment(std::move(kept_), head_.body_size);
+  }
+  parts_.complete = true;
+  return StoredResponse::Make(std::move(parts_));
 }
 
 Result<StoredPtr> OpenRecord(std::string_view bytes, std::string_view expected_key,
                              const OpenOptions& options) {
-  const Result<RecordHead> opened = UnpackHead(bytes);
-  if (!opened) return std::unexpected(opened.error());
-  const RecordHead& head = *opened;
-  if ((head.flags & kMarker) != 0) return Bad("a marker, not a response");
-  if (head.body_size > options.max_body) return Bad("body too large");
-  if (head.text_size > kMaxTexts) return Bad("header too large");
-  if ((head.flags & kZstd) == 0 && head.kept_size != head.body_size) return Bad("size");
-  if (Crc32c(bytes.substr(kHeadSize)) != head.sum) return Bad("checksum");
-
-  StoredResponse::Parts parts;
-  ResponseFacts& facts = parts.facts;
-  if (head.status < 100 || head.status > 599) return Bad("status");
-  if (head.because >= static_cast<uint8_t>(Reason::kCount)) return Bad("unknown reason");
-  if ((head.bits & ~kKnownBits) != 0) return Bad("unknown facts");
-  for (const int64_t time : {head.received, head.date}) {
-    if (time < -kMaxTime || time > kMaxTime) return Bad("time");
-  }
-  facts.status = head.status;
-  facts.received = TimeFromUnixMillis(head.received) - options.clock_offset;
-  facts.date = TimeFromUnixMillis(head.date);
-  facts.initial_age = UnpackDuration(head.initial_age);
-  facts.lifetime = UnpackDuration(head.lifetime);
-  facts.stale_while_revalidate = UnpackDuration(head.swr);
-  facts.stale_if_error = UnpackDuration(head.sie);
-  facts.stored_because = static_cast<Reason>(head.because);
-  facts.fetch_time = head.fetch_time;
-  facts.rule = head.rule;
-  parts.purge_sequence = head.sequence;
-  UnpackBits(head.bits, facts);
-
-  const std::string_view texts = bytes.substr(kHeadSize, head.text_size);
-  if (const char* why = UnpackTexts(texts, expected_key, parts)) return Bad(why);
-
-  const std::string_view kept = bytes.substr(kHeadSize + head.text_size);
-  if ((head.flags & kZstd) != 0) {
-    Result<Body> body = Decompress(kept, head.body_size);
-    if (!body) return std::unexpected(body.error());
-    parts.body = *std::move(body);
-  } else {
-    parts.body = Body::Copy(kept);
-  }
-  parts.complete = true;
-  return StoredResponse::Make(std::move(parts));
+  Result<RecordReader> reader = RecordReader::Begin(bytes, expected_key, options);
+  if (!reader) return std::unexpected(reader.error());
+  return std::move(*reader).Finish();
 }
 
-std::string SealVaryMarker(std::string_view key, const VarySpec& vary) {
+BadRecord CauseOf(std::string_view message) {
+  static constexpr std::pair<std::string_view, BadRecord> kCauses[] = {
+      {"shorter than a head", BadRecord::kVersion},
+      {"not a record", BadRecord::kVersion},
+      {"another version", BadRecord::kVersion},
+      {"checksum of the head", BadRecord::kChecksum},
+      {"checksum", BadRecord::kChecksum},
+      {"another key", BadRecord::kKey},
+      {"no key", BadRecord::kCipher},
+      {"not to be decrypted", BadRecord::kCipher},
+      {"a chunk is missing", BadRecord::kChunk},
+      {"checksum of a chunk", BadRecord::kChunk},
+      {"size of a chunk", BadRecord::kChunk},
+      {"chunk", BadRecord::kChunk},
+  };
+  for (const auto& [text, cause] : kCauses) {
+    if (message == text) return cause;
+  }
+  return BadRecord::kForm;
+}
+
+std::string SealVaryMarker(std::string_view key, const VarySpec& vary, const RecordCipher* cipher) {
   const std::string texts = PackMarkerTexts(key, vary);
   RecordHead head;
-  head.flags = kMarker;
+  head.flags = RecordHead::kMarker;
   head.text_size = static_cast<uint32_t>(texts.size());
-  head.sum = Crc32c(texts);
-  return PackHead(head) + texts;
+  if (cipher == nullptr) {
+    head.sum = Crc32c(texts);
+    return PackHead(head, Millis(0)) + texts;
+  }
+  head.flags |= RecordHead::kEncrypted;
+  head.key = cipher->key();
+  const std::string salt = cipher->Salt();
+  if (salt.size() != RecordCipher::kSaltSize) return {};
+  const std::string packed = PackHead(head, Millis(0));
+  const std::string sealed = cipher->Seal(head.key, salt, 0, Authenticated(key, packed), texts);
+  return sealed.empty() ? std::string() : packed + salt + sealed;
 }
 
-Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key) {
-  const Result<RecordHead> head = UnpackHead(bytes);
+Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key,
+                                const RecordCipher* cipher) {
+  const Result<RecordHead> head = UnpackHead(bytes, Millis(0));
   if (!head) return std::unexpected(head.error());
-  if (head->flags != kMarker) return Bad("a response, not a marker");
-  if (head->kept_size != 0 || head->text_size > kMaxTexts) return Bad("size");
-  if (Crc32c(bytes.substr(kHeadSize)) != head->sum) return Bad("checksum");
-  VarySpec vary;
-  if (const char* why = UnpackMarkerTexts(bytes.substr(kHeadSize), expected_key, vary)) {
-    return Bad(why);
+  if ((head->flags & ~RecordHead::kEncrypted) != RecordHead::kMarker) {
+    return Bad("a response, not a marker");
   }
+  if (head->text_size > kMaxTexts) return Bad("size");
+  std::string opened;
+  Result<std::string_view> rest = OpenRest(*head, bytes, expected_key, cipher, opened);
+  if (!rest) return std::unexpected(rest.error());
+  const std::string_view texts = *rest;
+  if (head->kept_size != 0 || head->text_size != texts.size()) return Bad("size");
+  VarySpec vary;
+  if (const char* why = UnpackMarkerTexts(texts, expected_key, vary)) return Bad(why);
   return vary;
 }
 

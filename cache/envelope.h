@@ -2,37 +2,32 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "cache/base/clock.h"
 #include "cache/base/result.h"
+#include "cache/record_cipher.h"
+#include "cache/record_head.h"
 #include "cache/stored_response.h"
 #include "cache/vary.h"
 
 namespace satchel::cache {
 
-// The form in which responses leave this process. A record is a head of 76 bytes, little endian,
-// then a part of texts, then the body:
+// The form in which responses leave this process: a head (record_head.h), a part of texts, the
+// body. Texts: key, header block, Vary, selecting values, part of a 206, each behind its size;
+// tags, 8 bytes each, behind their number. A response is complete here (Content-Length is always
+// the body's true one).
 //
-//    0  u32  magic "StcR"               28  u32  lifetime
-//    4  u8   version                    32  u32  stale-while-revalidate
-//    5  u8   flags: 1 zstd, 2 marker    36  u32  stale-if-error
-//    6  u16  status                     40  u16  facts, one bit each
-//    8  i64  received, Unix ms          42  u8   why it was stored
-//   16  i64  Date, Unix ms              43  u8   fetch time, as PackFetchTime() puts it
-//   24  u32  initial age                44  u32  size of the body
-//                                       48  u32  size of the texts
-//                                       52  u32  size of the body as it stands here
-//                                       56  u32  CRC-32C of texts and body
-//   60  u16  rule                       62  u16  0
-//   64  u64  purge sequence             72  u32  CRC-32C of the first 72 bytes
+// A large body stands in chunks of its own, each a value: a CRC-32C of entry, number and bytes,
+// then the bytes. An encrypted record has the head in the clear, then a salt, then texts and body
+// encrypted with a tag behind them; its chunks are encrypted and have no sum. Key and head are
+// authenticated.
 //
-// Durations are in milliseconds, or in seconds if the highest bit is set. Texts: key, header block,
-// Vary, selecting values, part of a 206, each behind its size; tags, 8 bytes each, behind their
-// number. A response is complete here (Content-Length is always the body's true one).
-//
-// Opening trusts nothing: every size is checked against what is there, both sums must fit, the
+// Opening trusts nothing: every size is checked against what is there, all sums must fit, the
 // header block is parsed again, and unknown versions or flags are errors. Any error means: a miss.
 
 enum class RecordKind : uint8_t {
@@ -50,21 +45,89 @@ struct SealOptions {
   // Content-Encoding. What saves less than a fifth stays as it is.
   size_t compress_from = 1024;
   size_t compress_up_to = size_t{256} << 10;  // beyond it a loop thread would be held up too long
+  // Bodies that are kept in more bytes stand in chunks of kChunkSize.
+  size_t chunk_above = size_t{512} << 10;
+  const RecordCipher* cipher = nullptr;  // null: in the clear
+
+  static constexpr size_t kChunkSize = size_t{256} << 10;
 };
 
 struct OpenOptions {
   Millis clock_offset{0};              // taken off the recorded times
   size_t max_body = size_t{64} << 20;  // bytes; larger ones are errors, whatever they claim
+  const RecordCipher* cipher = nullptr;
 };
 
-// `response` must be complete and smaller than 4 GiB; else the result is an error.
-Result<std::string> SealRecord(const StoredResponse& response, const SealOptions& options = {});
+struct SealedRecord {
+  std::string value;
+  std::vector<std::string> chunks;  // to be stored before it
+  uint64_t entry = 0;
+};
 
-// The error's message is the reason, for example "checksum".
+// `response` must be complete and smaller than 4 GiB; else the result is an error. `entry` is a
+// number for its texts and body: the same for the same content, and random if it is encrypted.
+Result<SealedRecord> SealRecord(const StoredResponse& response, const SealOptions& options = {});
+
+// What becomes of the record of `old` when a 304 has made `updated` of it: the bytes to be written
+// at RecordHead::kFirstRenewed, for the entry's number and with as many chunks. Nothing if more
+// changed than stands in the head.
+struct RenewedRecord {
+  std::string bytes;
+  uint64_t entry = 0;
+  std::string first_bytes;  // with which such a record begins
+  std::string entry_bytes;  // as they stand at RecordHead::kEntryAt
+};
+std::optional<RenewedRecord> RenewRecord(const StoredResponse& old, const StoredResponse& updated,
+                                         const SealOptions& options);
+
+// One record on its way in. The error's message is the reason, for example "checksum".
+class RecordReader {
+ public:
+  static Result<RecordReader> Begin(std::string_view value, std::string_view expected_key,
+                                    const OpenOptions& options = {});
+  bool encrypted() const { return head_.key != 0; }
+  // Of these the chunks are wanted, in order.
+  uint64_t entry() const { return head_.entry; }
+  uint32_t chunks() const { return chunks_; }
+  // Why it cannot be used, or null.
+  const char* AddChunk(std::string_view value);
+  // When all chunks have been added.
+  Result<StoredPtr> Finish() &&;
+
+ private:
+  RecordReader() = default;
+
+  RecordHead head_;
+  StoredResponse::Parts parts_;
+  const RecordCipher* cipher_ = nullptr;
+  std::string key_;
+  std::string salt_;
+  uint32_t chunks_ = 0;
+  uint32_t next_ = 0;
+  std::shared_ptr<char[]> kept_;
+  size_t kept_bytes_ = 0;
+};
+
+// A record without chunks.
 Result<StoredPtr> OpenRecord(std::string_view bytes, std::string_view expected_key,
                              const OpenOptions& options = {});
 
-std::string SealVaryMarker(std::string_view key, const VarySpec& vary);
-Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key);
+// With a cipher: an empty string on failure.
+std::string SealVaryMarker(std::string_view key, const VarySpec& vary,
+                           const RecordCipher* cipher = nullptr);
+Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key,
+                                const RecordCipher* cipher = nullptr);
+
+// Why records were of no use, for metrics.
+enum class BadRecord : uint8_t {
+  kVersion,   // not ours, or another format
+  kChecksum,  // damaged
+  kKey,       // another key's, or another variant's
+  kCipher,    // no key for it, or not sealed with it
+  kChunk,     // one is missing or damaged
+  kForm,      // sizes, texts, facts
+  kCount
+};
+BadRecord CauseOf(std::string_view error_message);
 
 }  // namespace satchel::cache

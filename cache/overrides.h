@@ -32,6 +32,7 @@ struct Overrides {
 
   // Storage.
   std::vector<uint16_t> statuses;  // only these are stored; empty = what RFC 9111 allows
+  bool encrypt = false;            // what leaves this process
   bool store_set_cookie = true;    // RFC 9111 7.3 leaves it to the origin
   bool principal_in_key = false;   // shared: per_key; private answers may be stored
   bool keep_parts = true;          // 206 answers are stored, and completed (9111 3.3, 3.4)

@@ -34,6 +34,11 @@ class RemoteStore {
   // not going to be there.
   virtual bool Put(StoredPtr response, const Overrides& overrides) = 0;
 
+  // A 304 has made `updated` of `old`: writes the times where they stand if no more has changed and
+  // the record is still that of `old`, else all of it. `done`: as Put() says.
+  virtual void Renew(const StoredPtr& old, StoredPtr updated, const Overrides& overrides,
+                     std::function<void(bool stored)> done) = 0;
+
   // Removes every variant of the key. `done` runs when the remote side confirmed or failed.
   virtual void Remove(const CacheKey& key, std::function<void(bool confirmed)> done) = 0;
 

@@ -101,7 +101,9 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
       permit.Release(Reason::kPurged);
       return;
     }
-    if (worker_.remote() != nullptr) worker_.remote()->Put(updated, rule_->cache);
+    if (worker_.remote() != nullptr) {
+      worker_.remote()->Renew(stored_, updated, rule_->cache, [](bool) {});
+    }
     return;
   }
   worker_.store().Invalidate(key_);

@@ -149,6 +149,17 @@ void FillTask::StoreRemotely(const cache::StoredPtr& response) {
   Tell(sent ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
 }
 
+// Whether the renewed record is there is known later, and so is what to tell those who wait.
+void FillTask::RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated) {
+  if (worker_.remote() == nullptr) return;
+  worker_.remote()->Renew(
+      old, updated, job_.rule->cache,
+      [turn = shared_ ? shared_->GiveTurn() : nullptr](bool stored) {
+        if (!turn) return;
+        turn->Conclude(stored ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
+      });
+}
+
 void FillTask::StartFetch() {
   asked_sequence_ = job_.permit.MarkAsked();
   const cache::RequestHead* head = job_.head.get();
@@ -276,7 +287,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
     worker_.store().LearnEquivalents(*updated, asked_sequence_);
   }
-  StoreRemotely(updated);
+  RenewRemotely(old, updated);
   if (updated->vary() != old->vary()) {
     worker_.store().Drop(job_.key, old);
   } else if (!named_.empty()) {

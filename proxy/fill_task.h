@@ -90,6 +90,7 @@ class FillTask final : public FetchHandler,
   [[nodiscard]] bool Complete(cache::StoredPtr response, bool insert,
                 cache::Reason why = cache::Reason::kNone);
   void StoreRemotely(const cache::StoredPtr& response);
+  void RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated);
   void Tell(redis::FleetLock::News news);
   uint8_t NoteFetchTime();
   void TellLeader();

@@ -27,6 +27,8 @@ constexpr Words<static_cast<size_t>(Outcome::kCount)> kOutcomes = {
     "synthetic", "limited", "refused",     "error", "aborted"};
 constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {"hit",     "miss",  "rejected",
                                                                      "timeout", "error", "skipped"};
+constexpr Words<static_cast<size_t>(cache::BadRecord::kCount)> kBadRecords = {
+    "version", "checksum", "key", "cipher", "chunk", "form"};
 constexpr Words<static_cast<size_t>(LockResult::kCount)> kLockResults = {"taken", "busy", "unknown",
                                                                          "lost"};
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
@@ -42,7 +44,7 @@ constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
-              !kLockResults.back().empty() && !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
+              !kBadRecords.back().empty() && !kLockResults.back().empty() && !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
               !kBounds.back().empty());
 
 template <size_t N>
@@ -236,6 +238,14 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
               kL2Results, &M::l2_writes);
   out.Counted("satchel_l2_deletes_total", "Responses deleted from Redis, by result.", "result",
               kL2Results, &M::l2_deletes);
+  out.Counted("satchel_l2_bad_records_total", "Records in Redis that were of no use, by cause.",
+              "cause", kBadRecords, &M::l2_bad_records);
+  out.Counted("satchel_l2_renewals_total",
+              "Writes to Redis of the times alone, after a 304.", &M::l2_renewals);
+  out.Counted("satchel_l2_body_bytes_total",
+              "Bytes of the bodies written to Redis, before compression.", &M::l2_body_bytes);
+  out.Counted("satchel_l2_kept_bytes_total",
+              "Bytes of the records written to Redis, heads included.", &M::l2_kept_bytes);
   out.Durations("satchel_l2_read_seconds", "Time of a lookup in Redis.", &M::l2_read_duration);
 
   out.Gauge("satchel_l1_bytes", "Bytes of L1 in use, metadata included.",

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/envelope.h"
 #include "cache/reason.h"
 #include "cache/purges.h"
 #include "cache/store.h"
@@ -227,6 +228,10 @@ struct alignas(64) WorkerMetrics {
   Counters<L2Result> l2_reads{};
   Counters<L2Result> l2_writes{};
   Counters<L2Result> l2_deletes{};
+  std::array<Counter, static_cast<size_t>(cache::BadRecord::kCount)> l2_bad_records{};
+  Counter l2_renewals{0};    // of the writes, those of the times alone
+  Counter l2_body_bytes{0};  // of what was written, before compression
+  Counter l2_kept_bytes{0};  // and as it was written, heads included
   Histogram l2_read_duration;
   Counters<LockResult> fleet_locks{};
   Counter fleet_waits{0};     // fills that waited for another instance

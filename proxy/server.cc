@@ -15,7 +15,6 @@
 #include "proxy/cpu_limit.h"
 #include "proxy/listen_socket.h"
 #include "proxy/ops_log.h"
-#include "proxy/redis/connect.h"
 #include "proxy/redis/fleet.h"
 #include "proxy/service_manager.h"
 
@@ -145,14 +144,8 @@ bool Server::StartWorkers() {
   log_output_ = std::make_unique<LogOutput>(config.log.to);
   purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
 
-  if (config.l2) {
-    redis::Subscriber::Options channel;
-    static_cast<redis::Link::Options&>(channel) = redis::SubscriberOptions(
-        loop_, resolver_, *config.l2, redis::Accesses::From(*config.l2, snapshot_->redis_tls));
-    subscriber_ = std::make_unique<redis::Subscriber>(loop_, resolver_, channel,
-                                                      redis::Subscriber::Hooks{});
-    subscriber_->Start();
-    announcements_ = std::make_unique<redis::Announcements>(loop_, *subscriber_);
+  if (redis::Subscriber* const subscriber = purger_->subscriber()) {
+    announcements_ = std::make_unique<redis::Announcements>(loop_, *subscriber);
   }
   auto workers = WorkerThreads::Create(
       WorkersFor(config), snapshot_,

@@ -19,9 +19,7 @@
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/purger.h"
-#include "proxy/net/resolver.h"
 #include "proxy/redis/announcements.h"
-#include "proxy/redis/subscriber.h"
 #include "proxy/snapshot.h"
 #include "proxy/worker_threads.h"
 
@@ -94,9 +92,7 @@ class Server {
   std::unique_ptr<LocalLimiter> limiter_;
   std::unique_ptr<LogOutput> log_output_;
   std::unique_ptr<Purger> purger_;
-  net::Resolver resolver_{loop_};
-  std::unique_ptr<redis::Subscriber> subscriber_;  // null without Redis
-  std::unique_ptr<redis::Announcements> announcements_;
+  std::unique_ptr<redis::Announcements> announcements_;  // null without Redis
   std::unique_ptr<WorkerThreads> workers_;
   std::map<std::string, std::string> bound_;  // at the start: name and address -> as bound
   std::unique_ptr<MetricsRegistry> metrics_;

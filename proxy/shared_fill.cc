@@ -70,7 +70,7 @@ void SharedFill::Try() {
         job_.expected, {.longest = job_.rule->cache.cluster_lock,
                         .wait = job_.rule->cache.coalesce_wait,
                         .first_byte_timeout = job_.rule->timeouts.first_byte});
-    turn_ = std::make_unique<redis::FleetLock::Turn>(
+    turn_ = std::make_shared<redis::FleetLock::Turn>(
         *worker_.fleet_lock(), std::move(slot), lifetime.count());
   }
   trying_ = true;

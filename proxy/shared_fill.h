@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "cache/base/result.h"
 #include "cache/cache_key.h"
@@ -58,6 +59,8 @@ class SharedFill {
   void Progress();
   // How it ended; to be told after the response was handed to the shared tier.
   void Conclude(redis::FleetLock::News news);
+  // Who holds it concludes: for what is known only later. Null if none was taken.
+  std::shared_ptr<redis::FleetLock::Turn> GiveTurn() { return std::move(turn_); }
   // No function is called any more, and what is held and was not concluded is given back.
   void End();
 
@@ -81,7 +84,7 @@ class SharedFill {
   const Hooks hooks_;
   std::unique_ptr<cache::RemoteStore::Pending> looking_;
   int64_t look_started_ns_ = 0;
-  std::unique_ptr<redis::FleetLock::Turn> turn_;  // null: none is taken
+  std::shared_ptr<redis::FleetLock::Turn> turn_;  // null: none is taken
   std::unique_ptr<redis::Announcements::Listening> listening_;
   bool trying_ = false;  // look and lock are asked for together
   bool looked_ = false;

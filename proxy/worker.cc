@@ -181,6 +181,7 @@ void Worker::BuildRedis() {
     lock_options.deadline_ms = config.l2->deadline.count();
     fleet_lock_ =
         std::make_unique<redis::FleetLock>(loop_, *redis_client_, std::move(lock_options));
+    redis_store_->SetKeys(config.l2->encrypt_keys);
     limiter_options.prefix = config.l2->prefix;
     limiter_options.deadline_ms = config.l2->deadline.count();
   }
@@ -228,6 +229,7 @@ void Worker::ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string
   if (redis_client_ && snapshot_->config.l2) {
     const auto accesses = redis::Accesses::From(*snapshot_->config.l2, snapshot_->redis_tls);
     redis_client_->SetAccess(accesses.servers, accesses.sentinels);
+    redis_store_->SetKeys(snapshot_->config.l2->encrypt_keys);
   }
   metrics_.generation = snapshot_->generation;
 }
@@ -399,6 +401,12 @@ void Worker::SyncRedisMetrics() {
   put(metrics_.l2_writes, L2Result::kHit, l2.puts.Get());
   put(metrics_.l2_writes, L2Result::kSkipped, l2.puts_dropped.Get());
   put(metrics_.l2_deletes, L2Result::kHit, l2.removes.Get());
+  for (size_t i = 0; i < l2.bad_causes.size(); ++i) {
+    set(metrics_.l2_bad_records[i], l2.bad_causes[i].Get());
+  }
+  set(metrics_.l2_renewals, l2.renewals.Get());
+  set(metrics_.l2_body_bytes, l2.body_bytes.Get());
+  set(metrics_.l2_kept_bytes, l2.kept_bytes.Get());
   const auto& locks = fleet_lock_->counters();
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kTaken)], locks.taken.Get());
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kBusy)], locks.busy.Get());

@@ -9,6 +9,7 @@
 
 #include "rules/ip_address.h"
 #include "rules/rate_limit.h"
+#include "rules/record_key.h"
 #include "rules/rule.h"
 
 namespace satchel::rules {
@@ -117,6 +118,8 @@ struct L2Config {
   uint64_t max_object = 8 << 20;
   BreakerConfig breaker;
   std::optional<uint64_t> compress_min = 4 << 10;  // absent = never compressed
+  std::vector<std::string> encrypt_files;          // what encrypt_keys was read from
+  std::vector<RecordKey> encrypt_keys;             // the first seals, all of them open
 };
 
 struct AdminConfig {

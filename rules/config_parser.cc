@@ -240,7 +240,20 @@ class Parser {
   }
 
  private:
+  // Also of what the defaults said.
+  void CheckEncryption() {
+    if (!config_.l2 || !config_.l2->encrypt_keys.empty()) return;
+    for (const Rule& rule : config_.rules) {
+      if (!rule.cache.encrypt) continue;
+      context_.errors.push_back(
+          {rule.file.empty() ? documents_[0].file : rule.file, rule.line, 0,
+           "rules[" + std::to_string(rule.index) + "].cache.encrypt",
+           "there is no key to encrypt with; write stores.l2.encrypt_keys: [FILE]"});
+    }
+  }
+
   ParseResult Finish() {
+    CheckEncryption();
     // In the order of the files, then of their lines.
     const auto rank = [&](const Diagnostic& diagnostic) {
       size_t document = 0;

@@ -189,6 +189,7 @@ void ParseCache(const Cursor& cursor, RuleDefaults* to) {
   map.Number("vary_limit", &cache.vary_limit, 1, 1024);
   if (const auto key = map.Take("key")) ParseKey(*key, &to->key);
   if (const auto normalize = map.Take("normalize")) ParseNormalize(*normalize, &cache);
+  map.Bool("encrypt", &cache.encrypt);
   map.Word("shared", &cache.principal_in_key, {{"public_only", false}, {"per_key", true}});
   map.Word("set_cookie", &cache.store_set_cookie, {{"store", true}, {"refuse", false}});
   map.Word("range", &cache.keep_parts, {{"complete", true}, {"pass", false}});

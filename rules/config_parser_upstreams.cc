@@ -56,6 +56,36 @@ void ParseRedisTls(const Cursor& cursor, L2Config* l2) {
   l2->tls = std::move(tls);
 }
 
+void ParseEncryptKeys(const Cursor& cursor, L2Config* l2) {
+  constexpr uint64_t kLongestFile = 4096;
+  constexpr size_t kMostKeys = 16;
+  const bool list = cursor.IsList();
+  const size_t count = list ? cursor.node().items.size() : 1;
+  if (count == 0 || count > kMostKeys) {
+    cursor.Error("names no files or more than 16; write [keys/new.key, keys/old.key]");
+    return;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const Cursor item = list ? cursor.Item(i) : cursor;
+    const auto path = item.Path();
+    if (!path) continue;
+    const auto text = item.loader().ReadFile(*path, kLongestFile);
+    if (!text) {
+      item.Error("cannot read " + *path + ": " + text.error().message);
+      continue;
+    }
+    const auto key = ParseRecordKey(*text);
+    if (!key) {
+      item.Error(*path +
+                 " holds no key; write 32 random bytes into it as 64 hexadecimal digits or in "
+                 "base64, as \"openssl rand -hex 32\" does");
+      continue;
+    }
+    l2->encrypt_files.push_back(*path);
+    l2->encrypt_keys.push_back(*key);
+  }
+}
+
 void ParseL2(const Cursor& cursor, std::optional<L2Config>* to) {
   MapReader map(cursor, "the Redis settings");
   L2Config l2;
@@ -98,6 +128,7 @@ void ParseL2(const Cursor& cursor, std::optional<L2Config>* to) {
       settings.Finish();
     }
   }
+  if (const auto files = map.Take("encrypt_keys")) ParseEncryptKeys(*files, &l2);
   map.Finish();
   *to = std::move(l2);
 }

@@ -160,6 +160,7 @@ void WriteStores(const Config& config, Writer& out) {
   out.Key(2, "breaker",
           Map({{"failures", std::to_string(l2.breaker.failures)},
                {"open_for", DurationText(l2.breaker.open_for)}}));
+  if (!l2.encrypt_files.empty()) out.Key(2, "encrypt_keys", List(l2.encrypt_files));
   out.Key(2, "compress", l2.compress_min ? Map({{"min", SizeText(*l2.compress_min)}}) : "false");
 }
 
@@ -238,6 +239,7 @@ void WriteCache(const Rule& rule, Writer& out) {
   out.Key(3, "tags", Templates(rule.tags));
   out.Key(3, "tags_from_json", List(rule.tags_from_json));
   out.Key(3, "shared", cache.principal_in_key ? "per_key" : "public_only");
+  out.Key(3, "encrypt", Bool(cache.encrypt));
   out.Key(3, "set_cookie", cache.store_set_cookie ? "store" : "refuse");
   out.Key(3, "range", cache.keep_parts ? "complete" : "pass");
   out.Key(3, "targeted_fields", List(cache.targeted_fields));

@@ -32,7 +32,8 @@ FleetLock::FleetLock(net::EventLoop& loop, Commander& commander, Options options
 }
 
 FleetLock::Turn::Turn(FleetLock& lock, std::string slot, int64_t lifetime_ms)
-    : lock_(lock),
+    : alive_(lock.self_),
+      lock_(lock),
       slot_(std::move(slot)),
       key_(slot_ + ":lock"),
       token_(lock_.options_.holder + ':' + std::to_string(++lock_.turns_)),
@@ -99,7 +100,7 @@ void FleetLock::Turn::Renew() {
 }
 
 void FleetLock::Turn::Conclude(News news) {
-  if (!std::exchange(held_, false)) return;
+  if (!std::exchange(held_, false) || alive_.expired()) return;
   renew_.Cancel();
   ScriptArguments arguments;
   arguments.Key(key_).Arg("release").Arg(token_).Arg(channel()).Arg(Word(news));

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -41,7 +42,8 @@ class FleetLock {
 
   enum class Outcome : uint8_t { kTaken, kBusy, kUnknown };
 
-  // `commander` must be started after this was made, and outlive it, as this must all its turns.
+  // `commander` must be started after this was made, and outlive it. A turn that outlives this does
+  // nothing more.
   FleetLock(net::EventLoop& loop, Commander& commander, Options options);
 
   // One who wants to fetch. `slot` is the key under which the response would be stored. What it
@@ -66,6 +68,7 @@ class FleetLock {
    private:
     void Renew();
 
+    const std::weak_ptr<FleetLock*> alive_;
     FleetLock& lock_;
     const std::string slot_;
     const std::string key_;
@@ -88,6 +91,7 @@ class FleetLock {
   const Options options_;
   Counters counters_;
   uint64_t turns_ = 0;
+  const std::shared_ptr<FleetLock*> self_ = std::make_shared<FleetLock*>(this);
 };
 
 }  // namespace satchel::redis

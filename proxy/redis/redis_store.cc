@@ -5,15 +5,15 @@
 #include <utility>
 
 #include "cache/envelope.h"
-#include "proxy/net/sha256.h"
+#include "proxy/redis/lua/renew.lua.h"
 #include "proxy/redis/lua/variants.lua.h"
+#include "proxy/redis/record_names.h"
+#include "proxy/redis/redis_lookup.h"
 
 namespace satchel::redis {
 namespace {
 
 using cache::CacheKey;
-using cache::ErrorSource;
-using cache::Fail;
 using cache::Millis;
 using cache::StoredPtr;
 using cache::Time;
@@ -21,9 +21,9 @@ using cache::Time;
 // Part of every key: another binary with another format neither reads nor overwrites ours.
 constexpr std::string_view kFormat = "2";
 constexpr int64_t kMaxVariants = 64;  // listed per URL; beyond it the first to expire go
-constexpr int64_t kUnlinkDeadlineMs = 1000;
 constexpr std::string_view kListSuffix = ":v";
 constexpr Millis kGrace = std::chrono::seconds(10);
+constexpr Millis kChunkGrace = std::chrono::seconds(30);  // chunks outlive their record
 constexpr Millis kLongest = std::chrono::hours(24 * 30);
 
 const Script& Variants() {
@@ -31,18 +31,9 @@ const Script& Variants() {
   return script;
 }
 
-std::string DigestText(std::string_view bytes) {
-  const std::array<char, 22> digest = net::Digest22(bytes);
-  return {digest.data(), digest.size()};
-}
-
-// Names and values both: the origin may change its Vary.
-std::string VariantDigest(const cache::VarySpec& vary, std::string_view values) {
-  std::string text;
-  for (const std::string& name : vary.names) text += name + "\n";
-  text += "\n";
-  text += values;
-  return DigestText(text);
+const Script& RenewScript() {
+  static const Script script(lua::kRenew);
+  return script;
 }
 
 Time Now() { return std::chrono::time_point_cast<Millis>(std::chrono::system_clock::now()); }
@@ -66,158 +57,18 @@ Millis RemoteLifetime(const cache::ResponseFacts& facts, Time now) {
   return std::min(std::min(fresh, kLongest) + std::min(stale, kLongest) + kGrace, kLongest);
 }
 
-// One lookup: the plain key, and if that holds a marker, the variant. The caller may drop it at
-// any time, also from inside its function, so that is always the last thing done.
-class RedisStore::LookupCall final : public Pending {
- public:
-  LookupCall(RedisStore& store, const CacheKey& key, const cache::RequestHead& request,
-             const cache::Overrides& overrides, LookupDone done)
-      : client_(store.client_),
-        loop_(store.loop_),
-        counters_(store.counters_),
-        purges_(store.purges_),
-        varies_(store.varies_),
-        hash_(key.hash()),
-        max_object_(store.options_.max_object),
-        deadline_ms_(store.loop_.now_ms() + store.options_.deadline_ms),
-        key_(key.text()),
-        plain_key_(store.PlainKey(key_)),
-        request_(request),
-        done_(std::move(done)) {
-    overrides_.normalize = overrides.normalize;
-    if (const cache::VarySpec* known = varies_->Find(hash_)) {
-      tried_ = *known;
-      GetVariant(tried_, [this] { GetPlain(); });
-    } else {
-      GetPlain();
-    }
-  }
-
- private:
-  // The steps share one deadline; an answer that came in time deserves a try.
-  int64_t LeftMs() const { return std::max<int64_t>(1, deadline_ms_ - loop_.now_ms()); }
-
-  void GetPlain() {
-    Get(plain_key_, [this](const std::string& record) { OnPlain(record); }, [this] { Miss(); });
-  }
-
-  void GetVariant(const cache::VarySpec& vary, std::function<void()> on_nothing) {
-    const std::string values = cache::VaryValues(vary, request_, overrides_);
-    const std::string redis_key = plain_key_ + ":" + VariantDigest(vary, values);
-    Get(
-        redis_key,
-        [this, redis_key, vary, values](const std::string& variant) {
-          Open(redis_key, variant, vary, values);
-        },
-        std::move(on_nothing));
-  }
-
-  void Get(std::string_view key, std::function<void(const std::string&)> on_record,
-           std::function<void()> on_nothing) {
-    reply_ = client_.Call(key, {"GET", key}, LeftMs(),
-                          [this, on_record = std::move(on_record),
-                           on_nothing = std::move(on_nothing)](cache::Result<Reply> reply) {
-                            if (!reply) {
-                              const bool skipped = IsUnavailable(reply.error());
-                              (skipped ? counters_->skipped : counters_->errors).Add();
-                              if (IsDeadline(reply.error())) counters_->deadline_misses.Add();
-                              Finish(std::unexpected(std::move(reply.error())));
-                            } else if (reply->IsNil()) {
-                              on_nothing();
-                            } else if (!reply->IsString()) {
-                              Bad();
-                            } else {
-                              counters_->bytes_read.Add(reply->text.size());
-                              on_record(reply->text);
-                            }
-                          });
-  }
-
-  void OnPlain(const std::string& record) {
-    if (cache::KindOf(record) != cache::RecordKind::kVaryMarker) {
-      varies_->Forget(hash_);
-      Open(plain_key_, record, {});
-      return;
-    }
-    cache::Result<cache::VarySpec> vary = cache::OpenVaryMarker(record, key_);
-    if (!vary || vary->star) {
-      Bad();
-      return;
-    }
-    varies_->Remember(hash_, *vary);
-    if (*vary == tried_) {
-      Miss();
-    } else {
-      GetVariant(*vary, [this] { Miss(); });
-    }
-  }
-
-  void Open(const std::string& redis_key, const std::string& record, const cache::VarySpec& vary,
-            std::string_view values = {}) {
-    cache::Result<StoredPtr> response =
-        cache::OpenRecord(record, key_,
-                          {.clock_offset = Millis(client_.clock_offset_us(plain_key_) / 1000),
-                           .max_body = max_object_});
-    // A digest only finds the candidate.
-    if (!response || (*response)->vary() != vary || (*response)->vary_values() != values) {
-      Bad();
-      return;
-    }
-    if (purges_ != nullptr) {
-      // While we waited the log may have been lost sight of.
-      if (!purges_->complete()) {
-        Miss();
-        return;
-      }
-      *response = purges_->Check(*response);
-      if (*response == nullptr) {
-        counters_->purged.Add();
-        client_.Send(redis_key, {"UNLINK", redis_key}, kUnlinkDeadlineMs, {}, Lane::kBulkWrite);
-        Miss();
-        return;
-      }
-    }
-    counters_->hits.Add();
-    Finish(std::move(*response));
-  }
-
-  void Bad() {
-    counters_->bad_records.Add();
-    Miss();
-  }
-  void Miss() {
-    counters_->misses.Add();
-    Finish(StoredPtr());
-  }
-  void Finish(cache::Result<StoredPtr> result) {
-    const LookupDone done = std::move(done_);
-    done(std::move(result));
-  }
-
-  Commander& client_;
-  net::EventLoop& loop_;
-  const std::shared_ptr<Counters> counters_;
-  const cache::Purges* const purges_;
-  const std::shared_ptr<VaryMemory> varies_;
-  const uint64_t hash_;
-  const uint64_t max_object_;
-  const int64_t deadline_ms_;
-  const std::string key_;
-  const std::string plain_key_;
-  const cache::RequestHead request_;  // the caller's may be gone at the second step
-  cache::Overrides overrides_;        // what VaryValues() needs of them
-  cache::VarySpec tried_;             // a variant by these fields is not there
-  LookupDone done_;
-  PendingReply reply_;
-};
-
 RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options,
                        const cache::Purges* purges)
     : loop_(loop), client_(client), options_(std::move(options)), purges_(purges) {
   client_.AddScript(Variants());
+  client_.AddScript(RenewScript());
 }
 
 RedisStore::~RedisStore() = default;
+
+void RedisStore::SetKeys(const std::vector<rules::RecordKey>& keys) {
+  keys_ = keys.empty() ? nullptr : std::make_shared<const RecordKeys>(keys);
+}
 
 bool RedisStore::available() const {
   return client_.available({}) && (purges_ == nullptr || purges_->complete());
@@ -249,56 +100,137 @@ std::string RedisStore::SlotOf(const CacheKey& key, const cache::RequestHead& re
   return slot;
 }
 
-bool RedisStore::Put(StoredPtr response, const cache::Overrides&) {
-  const cache::ResponseFacts& facts = response->facts();
-  const Millis lifetime = RemoteLifetime(facts, Now());
-  if (!client_.available({}) || response->vary().star || lifetime <= Millis(0) ||
-      response->body().size() > options_.max_object) {
+bool RedisStore::MayPut(const cache::StoredResponse& response, const cache::Overrides& overrides,
+                        Millis lifetime) const {
+  return client_.available({}) && !response.vary().star && lifetime > Millis(0) &&
+         response.body().size() <= options_.max_object && (!overrides.encrypt || keys_ != nullptr);
+}
+
+cache::SealOptions RedisStore::SealingFor(std::string_view plain_key,
+                                          const cache::Overrides& overrides) const {
+  cache::SealOptions seal;
+  seal.clock_offset = Millis(client_.clock_offset_us(plain_key) / 1000);
+  seal.compress_from = options_.compress_min.value_or(std::numeric_limits<size_t>::max());
+  if (overrides.encrypt) seal.cipher = keys_.get();
+  return seal;
+}
+
+bool RedisStore::Put(StoredPtr response, const cache::Overrides& overrides) {
+  const Millis lifetime = RemoteLifetime(response->facts(), Now());
+  if (!MayPut(*response, overrides, lifetime)) {
     counters_->puts_dropped.Add();
     return false;
   }
   const std::string plain_key = PlainKey(response->key());
-  cache::SealOptions seal;
-  seal.clock_offset = Millis(client_.clock_offset_us(plain_key) / 1000);
-  seal.compress_from = options_.compress_min.value_or(std::numeric_limits<size_t>::max());
-  cache::Result<std::string> record = cache::SealRecord(*response, seal);
+  const cache::SealOptions seal = SealingFor(plain_key, overrides);
+  cache::Result<cache::SealedRecord> record = cache::SealRecord(*response, seal);
   if (!record) {
     counters_->puts_dropped.Add();
     return false;
   }
+  const auto send = [&](std::string_view key, std::string&& value, Millis alive) {
+    counters_->bytes_written.Add(value.size());
+    counters_->kept_bytes.Add(value.size());
+    Command set{"SET", key};
+    set.Payload(std::move(value)).Arg("PX").Arg(alive.count());
+    return client_.Send(
+        plain_key, std::move(set), options_.put_deadline_ms,
+        [counters = counters_](const cache::Result<Reply>& reply) {
+          if (!reply) counters->puts_failed.Add();
+        },
+        Lane::kStore);
+  };
+  // The chunks first: whoever sees the record finds them, and a while longer.
+  for (size_t i = 0; i < record->chunks.size(); ++i) {
+    if (!send(ChunkKey(plain_key, record->entry, i), std::move(record->chunks[i]),
+              lifetime + kChunkGrace)) {
+      counters_->puts_dropped.Add();
+      return false;
+    }
+  }
   const bool varies = !response->vary().empty();
   const std::string digest =
       varies ? VariantDigest(response->vary(), response->vary_values()) : std::string();
-  const size_t size = record->size();
-  Command set{"SET", varies ? plain_key + ":" + digest : plain_key};
-  set.Payload(std::move(*record)).Arg("PX").Arg(lifetime.count());
-  // One part of a response never takes the place of the whole.
-  if (facts.partial) set.Arg("NX");
-  const bool sent = client_.Send(
-      plain_key, std::move(set), options_.put_deadline_ms,
-      [counters = counters_](const cache::Result<Reply>& reply) {
-        if (!reply) counters->puts_failed.Add();
-      },
-      Lane::kStore);
-  if (!sent) {
+  if (!send(varies ? plain_key + ":" + digest : plain_key, std::move(record->value), lifetime)) {
     counters_->puts_dropped.Add();
     return false;
   }
   counters_->puts.Add();
-  counters_->bytes_written.Add(size);
+  counters_->body_bytes.Add(response->body().size());
   if (!varies) {
     varies_->Forget(response->key_hash());
     return true;
   }
   varies_->Remember(response->key_hash(), response->vary());
+  ListVariant(plain_key, *response, digest, lifetime, seal.cipher);
+  return true;
+}
+
+void RedisStore::ListVariant(std::string_view plain_key, const cache::StoredResponse& response,
+                             std::string_view digest, Millis lifetime,
+                             const cache::RecordCipher* cipher) {
   const int64_t now_ms =
       Now().time_since_epoch().count() + client_.clock_offset_us(plain_key) / 1000;
   ScriptArguments arguments;
-  arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix));
-  arguments.Arg("add").Arg(cache::SealVaryMarker(response->key(), response->vary())).Arg(digest);
-  arguments.Arg(lifetime.count()).Arg(kMaxVariants).Arg(now_ms);
+  arguments.Key(plain_key).Key(std::string(plain_key) + std::string(kListSuffix));
+  arguments.Arg("add").Arg(cache::SealVaryMarker(response.key(), response.vary(), cipher));
+  arguments.Arg(digest).Arg(lifetime.count()).Arg(kMaxVariants).Arg(now_ms);
   client_.SendScript(Variants(), std::move(arguments), options_.put_deadline_ms, {}, Lane::kStore);
-  return true;
+}
+
+void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Overrides& overrides,
+                       std::function<void(bool stored)> done) {
+  const Millis lifetime = RemoteLifetime(updated->facts(), Now());
+  const std::string plain_key = PlainKey(updated->key());
+  const cache::SealOptions seal = SealingFor(plain_key, overrides);
+  const auto put = [this, updated, overrides, done] {
+    const bool stored = Put(updated, overrides);
+    loop_.AtTurnEnd([done, stored] { done(stored); });
+  };
+  const auto renewed = MayPut(*updated, overrides, lifetime)
+                           ? cache::RenewRecord(*old, *updated, seal)
+                           : std::nullopt;
+  if (!renewed) {
+    put();
+    return;
+  }
+  const bool varies = !updated->vary().empty();
+  const std::string digest =
+      varies ? VariantDigest(updated->vary(), updated->vary_values()) : std::string();
+  ScriptArguments arguments;
+  arguments.Key(varies ? plain_key + ":" + digest : plain_key);
+  const uint64_t size = updated->body().size();
+  if (size > seal.chunk_above) {
+    for (size_t i = 0; i * cache::SealOptions::kChunkSize < size; ++i) {
+      arguments.Key(ChunkKey(plain_key, renewed->entry, i));
+    }
+  }
+  arguments.Arg(renewed->first_bytes).Arg(renewed->entry_bytes).Arg(renewed->bytes);
+  arguments.Arg(static_cast<int64_t>(cache::RecordHead::kFirstRenewed));
+  arguments.Arg(static_cast<int64_t>(cache::RecordHead::kEntryAt));
+  arguments.Arg(lifetime.count()).Arg((lifetime + kChunkGrace).count());
+  const bool sent = client_.SendScript(
+      RenewScript(), std::move(arguments), options_.put_deadline_ms,
+      [self = std::weak_ptr(self_), put, done, plain_key, updated, digest, lifetime,
+       varies](const cache::Result<Reply>& reply) {
+        const auto store = self.lock();
+        if (!store) return;
+        RedisStore& that = **store;
+        if (!reply) {
+          that.counters_->puts_failed.Add();
+          done(false);
+        } else if (!reply->IsInteger() || reply->integer != 1) {
+          that.counters_->renewals_missed.Add();
+          put();
+        } else {
+          that.counters_->puts.Add();
+          that.counters_->renewals.Add();
+          if (varies) that.ListVariant(plain_key, *updated, digest, lifetime, nullptr);
+          done(true);
+        }
+      },
+      Lane::kBulkWrite);
+  if (!sent) put();
 }
 
 void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)> done) {

@@ -1,17 +1,21 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "cache/envelope.h"
 #include "cache/purges.h"
 #include "cache/remote_store.h"
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/redis/commander.h"
+#include "proxy/redis/record_keys.h"
 #include "proxy/redis/vary_memory.h"
 #include "rules/config.h"
 
@@ -36,12 +40,17 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter skipped;          // lookups not even sent: no connection, breaker, queue full
     net::Counter errors;           // no answer: lost connection, error reply, deadline
     net::Counter deadline_misses;  // also in errors
-    net::Counter purged;  // also in misses
-    net::Counter bad_records;      // checksum, version, another key's text, too large
+    net::Counter purged;           // also in misses
+    net::Counter bad_records;      // what they were for is in bad_causes
+    std::array<net::Counter, static_cast<size_t>(cache::BadRecord::kCount)> bad_causes;
     net::Counter puts;
-    net::Counter puts_dropped;  // too large, not worth it, queue full, breaker open
-    net::Counter puts_failed;   // sent, and refused or not answered
+    net::Counter puts_dropped;     // too large, not worth it, queue full, breaker open
+    net::Counter puts_failed;      // sent, and refused or not answered
+    net::Counter renewals;         // of these, where only the times were written anew
+    net::Counter renewals_missed;  // the record was not there any more, or another: written whole
     net::Counter removes;
+    net::Counter body_bytes;     // of what was written, before compression
+    net::Counter kept_bytes;     // and after it
     net::Counter bytes_read;     // of records
     net::Counter bytes_written;  // of records
   };
@@ -52,9 +61,14 @@ class RedisStore final : public cache::RemoteStore {
              const cache::Purges* purges = nullptr);
   ~RedisStore() override;
 
+  // Of lookups and stores from now on. Without keys what is to be encrypted is not stored.
+  void SetKeys(const std::vector<rules::RecordKey>& keys);
+
   std::unique_ptr<Pending> Lookup(const cache::CacheKey& key, const cache::RequestHead& request,
                                   const cache::Overrides& overrides, LookupDone done) override;
   bool Put(cache::StoredPtr response, const cache::Overrides& overrides) override;
+  void Renew(const cache::StoredPtr& old, cache::StoredPtr updated,
+             const cache::Overrides& overrides, std::function<void(bool stored)> done) override;
   void Remove(const cache::CacheKey& key, std::function<void(bool confirmed)> done) override;
   bool available() const override;
 
@@ -69,12 +83,22 @@ class RedisStore final : public cache::RemoteStore {
  private:
   class LookupCall;
 
+  bool MayPut(const cache::StoredResponse& response, const cache::Overrides& overrides,
+              cache::Millis lifetime) const;
+  cache::SealOptions SealingFor(std::string_view plain_key,
+                                const cache::Overrides& overrides) const;
+  void ListVariant(std::string_view plain_key, const cache::StoredResponse& response,
+                   std::string_view digest, cache::Millis lifetime,
+                   const cache::RecordCipher* cipher);
+
   // Shared with completions that may run after the store is gone.
   const std::shared_ptr<Counters> counters_ = std::make_shared<Counters>();
   net::EventLoop& loop_;
   Commander& client_;
   const Options options_;
   const cache::Purges* const purges_;
+  std::shared_ptr<const RecordKeys> keys_;  // null: none
+  const std::shared_ptr<RedisStore*> self_ = std::make_shared<RedisStore*>(this);
   const std::shared_ptr<VaryMemory> varies_ = std::make_shared<VaryMemory>();
 };
 

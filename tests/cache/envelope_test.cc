@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <vector>
 
+#include "cache/fetch_time.h"
+#include "cache/http/date.h"
 #include "tests/cache/memory_support.h"
 
 namespace satchel::cache {
@@ -17,7 +20,8 @@ using testing::Response;
 constexpr std::string_view kKey = "http://origin.test/";
 
 std::string Seal(const StoredPtr& response, const SealOptions& options = {}) {
-  return SealRecord(*response, options).value_or("");
+  const auto record = SealRecord(*response, options);
+  return record ? record->value : std::string();
 }
 
 // The reason why a record is a miss, or "opened".
@@ -40,6 +44,7 @@ StoredPtr RichResponse() {
   parts.facts.stale_while_revalidate = Millis(30'000);
   parts.facts.stale_if_error = std::chrono::hours(24 * 365);
   parts.facts.stored_because = Reason::kExplicitLifetime;
+  parts.facts.fetch_time = PackFetchTime(Millis(250));
   parts.facts.has_etag = parts.facts.strong_etag = parts.facts.has_vary = true;
   parts.facts.partial = true;
   parts.partial_range = {10, 709};
@@ -75,6 +80,7 @@ TEST(EnvelopeTest, AResponseComesBackAsItWas) {
   EXPECT_EQ(a.stale_while_revalidate, b.stale_while_revalidate);
   EXPECT_EQ(a.stale_if_error, b.stale_if_error);
   EXPECT_EQ(a.status, 206);
+  EXPECT_EQ(a.fetch_time, b.fetch_time);
   EXPECT_EQ(a.stored_because, Reason::kExplicitLifetime);
   EXPECT_TRUE(a.has_etag && a.strong_etag && a.has_vary && a.partial);
   EXPECT_FALSE(a.no_cache || a.must_revalidate || a.immutable || a.stale_by_purge);
@@ -121,8 +127,8 @@ TEST(EnvelopeTest, EveryTruncationAndEveryTrailingByteIsAMiss) {
   for (size_t size = 0; size < record.size(); ++size) {
     ASSERT_FALSE(OpenRecord(std::string_view(record).substr(0, size), kKey)) << size;
   }
-  EXPECT_EQ(WhyNot(record + '\0'), "size");
-  EXPECT_EQ(WhyNot(record + record), "size");
+  EXPECT_EQ(WhyNot(record + '\0'), "checksum");
+  EXPECT_EQ(WhyNot(record + record), "checksum");
 }
 
 TEST(EnvelopeTest, ARecordOfAnotherKeyIsAMiss) {
@@ -225,6 +231,124 @@ TEST(EnvelopeTest, ManySegmentsAreWrittenInOrder) {
   EXPECT_EQ((*opened)->body().ToString(), all);
 }
 
+constexpr size_t kChunk = SealOptions::kChunkSize;
+
+// What reading the record with these chunks comes to: the body, or why not.
+std::string BodyFrom(const std::string& value, const std::vector<std::string>& chunks) {
+  auto reader = RecordReader::Begin(value, kKey);
+  if (!reader) return reader.error().message;
+  for (const std::string& chunk : chunks) {
+    if (const char* why = reader->AddChunk(chunk)) return why;
+  }
+  const auto opened = std::move(*reader).Finish();
+  return opened ? (*opened)->body().ToString() : opened.error().message;
+}
+
+TEST(EnvelopeTest, LargeBodiesStandInChunksAndComeBackWhole) {
+  for (const size_t size : {2 * kChunk + 1, 3 * kChunk, 3 * kChunk + 5}) {
+    const std::string body = Pattern(size);
+    const auto record = SealRecord(*Response({.body = body}));
+    ASSERT_TRUE(record);
+    EXPECT_LT(record->value.size(), 1000u);
+    EXPECT_EQ(record->chunks.size(), (size + kChunk - 1) / kChunk);
+    EXPECT_EQ(RecordReader::Begin(record->value, kKey)->chunks(), record->chunks.size());
+    EXPECT_EQ(BodyFrom(record->value, record->chunks), body);
+  }
+  EXPECT_TRUE(SealRecord(*Response({.body = Pattern(2 * kChunk)}))->chunks.empty());
+}
+
+TEST(EnvelopeTest, ChunksThatAreMissingSwappedCutDamagedOrAnothersAreAMiss) {
+  const auto record = SealRecord(*Response({.body = Pattern(3 * kChunk)}));
+  const auto other = SealRecord(*Response({.body = Pattern(3 * kChunk, 7)}));
+  const std::vector<std::string>& good = record->chunks;
+  EXPECT_NE(record->entry, other->entry);
+  EXPECT_EQ(BodyFrom(record->value, {}), "a chunk is missing");
+  EXPECT_EQ(BodyFrom(record->value, {good[0], good[1]}), "a chunk is missing");
+  EXPECT_EQ(BodyFrom(record->value, {good[0], good[1], good[2], good[2]}), "too many chunks");
+  EXPECT_EQ(BodyFrom(record->value, {good[1], good[0], good[2]}), "checksum of a chunk");
+  EXPECT_EQ(BodyFrom(record->value, {other->chunks[0]}), "checksum of a chunk");
+  EXPECT_EQ(BodyFrom(record->value, {""}), "chunk");
+  for (const size_t size : {size_t{4}, size_t{5}, good[0].size() - 1}) {
+    EXPECT_EQ(BodyFrom(record->value, {good[0].substr(0, size)}), "checksum of a chunk");
+  }
+  std::string damaged = good[0];
+  for (size_t at = 0; at < damaged.size(); at += at < 64 ? 1 : 4099) {
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    ASSERT_EQ(BodyFrom(record->value, {damaged}), "checksum of a chunk") << at;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+  }
+}
+
+StoredPtr Dated(Time date, std::string body, std::string_view etag = "\"1\"") {
+  StoredResponse::Parts parts = PartsOf({.body = std::move(body)});
+  parts.fields.Set("Date", FormatHttpDate(date));
+  parts.fields.Add("ETag", etag);
+  parts.facts.received = parts.facts.date = date;
+  return StoredResponse::Make(std::move(parts));
+}
+
+// What a 304 at `date` makes of it.
+StoredPtr Validated(const StoredResponse& old, Time date, std::string_view more = "") {
+  HeaderMap fields = old.Fields();
+  fields.Set("Date", FormatHttpDate(date));
+  fields.Set("etag", *old.Fields().First(FieldId::kEtag));  // said again, and elsewhere
+  if (!more.empty()) fields.Add("X-More", more);
+  ResponseFacts facts = old.facts();
+  facts.received = facts.date = date;
+  facts.lifetime = Millis(77'000);
+  return StoredResponse::WithFields(old, fields, facts);
+}
+
+TEST(EnvelopeTest, A304RenewsTheTimesWhereTheyStandAndDateWithThem) {
+  for (const size_t size : {size_t{100}, 3 * kChunk}) {
+    const StoredPtr old = Dated(At(100), Pattern(size));
+    auto record = SealRecord(*old);
+    const StoredPtr updated = Validated(*old, At(160));
+    const auto renewed = RenewRecord(*old, *updated, {.clock_offset = Millis(500)});
+    ASSERT_TRUE(renewed);
+    EXPECT_EQ(renewed->entry, record->entry);
+    std::string& value = record->value;
+    EXPECT_EQ(value.substr(0, renewed->first_bytes.size()), renewed->first_bytes);
+    EXPECT_EQ(value.substr(RecordHead::kEntryAt, 8), renewed->entry_bytes);
+    value.replace(RecordHead::kFirstRenewed, renewed->bytes.size(), renewed->bytes);
+    auto reader = RecordReader::Begin(value, kKey, {.clock_offset = Millis(500)});
+    ASSERT_TRUE(reader) << reader.error().message;
+    for (const std::string& chunk : record->chunks) ASSERT_EQ(reader->AddChunk(chunk), nullptr);
+    const auto opened = std::move(*reader).Finish();
+    ASSERT_TRUE(opened);
+    EXPECT_EQ((*opened)->Fields().First(FieldId::kDate), FormatHttpDate(At(160)));
+    EXPECT_EQ((*opened)->Fields().size(), updated->Fields().size());
+    EXPECT_EQ((*opened)->body().ToString(), updated->body().ToString());
+    EXPECT_EQ((*opened)->facts().received, At(160));
+    EXPECT_EQ((*opened)->facts().date, At(160));
+    EXPECT_EQ((*opened)->facts().lifetime, Millis(77'000));
+    // And once more, from what was read.
+    EXPECT_EQ(RenewRecord(**opened, *Validated(**opened, At(200)), {})->entry, record->entry);
+  }
+}
+
+TEST(EnvelopeTest, WhatElseA304ChangesIsWrittenWhole) {
+  const StoredPtr old = Dated(At(100), "x");
+  EXPECT_TRUE(RenewRecord(*old, *Validated(*old, At(160)), {}));
+  EXPECT_FALSE(RenewRecord(*old, *Validated(*old, At(160), "new"), {}));
+  const StoredPtr tagged = StoredResponse::WithFields(
+      *old, Validated(*old, At(160))->Fields(), Validated(*old, At(160))->facts(),
+      std::vector<TagId>{5}, 0);
+  EXPECT_FALSE(RenewRecord(*old, *tagged, {}));
+  const StoredPtr dateless = Response({.body = "x"});
+  EXPECT_FALSE(RenewRecord(*dateless, *dateless, {}));
+}
+
+TEST(EnvelopeTest, TheTimesOfOneEntryAreNotAnothers) {
+  const StoredPtr one = Dated(At(100), "one");
+  const StoredPtr two = Dated(At(100), "two");
+  std::string value = Seal(one);
+  const auto renewed = RenewRecord(*two, *Validated(*two, At(160)), {});
+  EXPECT_NE(renewed->entry, SealRecord(*one)->entry);
+  value.replace(RecordHead::kFirstRenewed, renewed->bytes.size(), renewed->bytes);
+  EXPECT_EQ(WhyNot(value), "checksum of the head");
+}
+
 TEST(EnvelopeTest, AMarkerTellsTheNamesOfVary) {
   VarySpec vary;
   vary.names = {"accept-encoding", "accept-language"};
@@ -256,7 +380,7 @@ TEST(EnvelopeTest, EveryFlippedBitOfAMarkerIsAMiss) {
 
 TEST(EnvelopeTest, ForeignBytesAreOfNoKind) {
   EXPECT_EQ(KindOf(""), RecordKind::kUnknown);
-  EXPECT_EQ(KindOf(std::string(64, '\0')), RecordKind::kUnknown);
+  EXPECT_EQ(KindOf(std::string(100, '\0')), RecordKind::kUnknown);
   EXPECT_EQ(KindOf(Pattern(500)), RecordKind::kUnknown);
   EXPECT_EQ(WhyNot(Pattern(500)), "not a record");
 }

@@ -14,7 +14,7 @@
 namespace {
 
 constexpr std::string_view kKey = "http://origin.test/";
-constexpr size_t kHeadSize = 76;
+constexpr size_t kHeadSize = satchel::cache::RecordHead::kSize;
 
 void Require(bool holds) {
   if (!holds) std::abort();
@@ -33,19 +33,24 @@ uint32_t Read32(const std::string& bytes, size_t at) {
 }
 
 std::string Repaired(std::string bytes) {
+  using satchel::cache::Crc32c;
   if (bytes.size() < kHeadSize) return bytes;
   std::memcpy(bytes.data(), "StcR\x02", 5);
-  bytes[5] = static_cast<char>(bytes[5] & 3);
-  bytes[41] = static_cast<char>(bytes[41] & 0x0F);
-  bytes[43] = 0;
+  bytes[5] = static_cast<char>(bytes[5] & 7);
+  bytes[81] = static_cast<char>(bytes[81] & 0x0F);
+  bytes[86] = static_cast<char>(bytes[86] & 1);
+  bytes[87] = 0;
   const auto rest = static_cast<uint32_t>(bytes.size() - kHeadSize);
-  const uint32_t texts = Read32(bytes, 48) % (rest + 1);
-  Write32(bytes, 48, texts);
-  Write32(bytes, 52, rest - texts);
-  if ((bytes[5] & 1) == 0) Write32(bytes, 44, rest - texts);
-  Write32(bytes, 56, satchel::cache::Crc32c(std::string_view(bytes).substr(kHeadSize)));
-  bytes[62] = bytes[63] = 0;
-  Write32(bytes, 72, satchel::cache::Crc32c(std::string_view(bytes).substr(0, kHeadSize - 4)));
+  const bool chunked = (bytes[5] & 4) != 0;
+  const uint32_t texts = chunked ? rest : Read32(bytes, 12) % (rest + 1);
+  Write32(bytes, 12, texts);
+  if (!chunked) Write32(bytes, 16, rest - texts);
+  if ((bytes[5] & 1) == 0) Write32(bytes, 8, Read32(bytes, 16));
+  const std::string_view view = bytes;
+  Write32(bytes, 20, Crc32c(view.substr(kHeadSize)));
+  Write32(bytes, 32, 0);
+  Write32(bytes, 36, Crc32c(view.substr(0, 36)));
+  Write32(bytes, 88, Crc32c(view.substr(40, 48), Crc32c(view.substr(24, 8))));
   return bytes;
 }
 
@@ -57,12 +62,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string record(reinterpret_cast<const char*>(data) + 1, size - 1);
   if ((data[0] & 1) == 0) record = Repaired(std::move(record));
 
-  const OpenOptions limits{.max_body = 1 << 20};
+  const OpenOptions limits{.max_body = 1 << 19};
   const RecordKind kind = KindOf(record);
   if (const auto vary = OpenVaryMarker(record, kKey)) {
     Require(kind == RecordKind::kVaryMarker);
     const auto again = OpenVaryMarker(SealVaryMarker(kKey, *vary), kKey);
     Require(again && *again == *vary);
+  }
+  if (auto reader = RecordReader::Begin(record, kKey, limits); reader && reader->chunks() > 0) {
+    // No chunk: never a body.
+    Require(!std::move(*reader).Finish());
   }
   const auto opened = OpenRecord(record, kKey, limits);
   if (!opened) return 0;
@@ -72,8 +81,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Require(response.body().size() <= limits.max_body);
   const auto sealed = SealRecord(response);
   Require(sealed.has_value());
-  const auto again = OpenRecord(*sealed, kKey, limits);
+  const auto again = OpenRecord(sealed->value, kKey, limits);
   Require(again.has_value());
+  Require(sealed->chunks.empty());
   Require((*again)->header_block() == response.header_block());
   Require((*again)->body().ToString() == response.body().ToString());
   Require((*again)->vary() == response.vary() && std::ranges::equal((*again)->tags(), response.tags()));

@@ -179,6 +179,7 @@ TEST(EffectiveYamlTest, PrintsEveryDefault) {
             "      tags: []\n"
             "      tags_from_json: []\n"
             "      shared: public_only\n"
+            "      encrypt: false\n"
             "      set_cookie: store\n"
             "      range: complete\n"
             "      targeted_fields: [\"Satchel-Cache-Control\", \"CDN-Cache-Control\"]\n"

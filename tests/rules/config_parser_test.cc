@@ -130,7 +130,6 @@ TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
         "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
-        "rules: [{name: a, cache: {encrypt: true}}]\n",
         "plans: {a: {limits: [{rate: 1/1s}], concurrent: 5}}\n"}) {
     EXPECT_NE(ErrorsOf(Framed(text)).find(": unknown key; "), std::string::npos) << text;
   }

@@ -382,11 +382,11 @@ TEST(RedisStoreClockTest, TimesAreWrittenInTheServersTime) {
   ASSERT_TRUE(TurnUntil(loop, [&] {
     for (const std::string& read : std::exchange(server.reads, {})) all += read;
     at = all.find("StcR");
-    return at != std::string::npos && all.size() >= at + 16;
+    return at != std::string::npos && all.size() >= at + cache::RecordHead::kSize;
   }));
   int64_t received = 0;
   for (size_t i = 0; i < 8; ++i) {
-    received |= static_cast<int64_t>(static_cast<uint8_t>(all[at + 8 + i])) << (8 * i);
+    received |= static_cast<int64_t>(static_cast<uint8_t>(all[at + cache::RecordHead::kFirstRenewed + i])) << (8 * i);
   }
   EXPECT_NEAR(static_cast<double>(received), 1'700'000'000'123.0, 5000.0);
 }
