@@ -3,10 +3,9 @@
 #include <array>
 #include <utility>
 
-#include "cache/early_refresh.h"
 #include "cache/fetch_time.h"
-#include "cache/range.h"
 #include "cache/parts.h"
+#include "cache/range.h"
 #include "cache/reuse.h"
 #include "cache/storability.h"
 #include "cache/validation.h"
@@ -33,27 +32,6 @@ FillTask::FillTask(Worker& worker, Job job) : worker_(worker), job_(std::move(jo
 
 FillTask::~FillTask() {
   if (fetch_) fetch_->Cancel();
-}
-
-void FillTask::Start() {
-  Add(worker_.metrics().fills_led);
-  if (worker_.remote() != nullptr) {
-    SharedFill::Job job;
-    job.key = &job_.key;
-    job.head = job_.head.get();
-    job.rule = job_.rule;
-    job.expected = job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
-                               : cache::Millis(0);
-    if (job.expected == cache::Millis(0)) job.expected = worker_.FetchTime(*job_.rule);
-    job.takes_turns = job_.takes_turns;
-    job.background = job_.background;
-    shared_ = std::make_unique<SharedFill>(
-        worker_, job,
-        SharedFill::Hooks{[this](const cache::StoredPtr& found) { return UseRemote(found); },
-                          [this](SharedFill::Go go) { OnTurn(go); }});
-    if (shared_->Start()) return;
-  }
-  StartFetch();
 }
 
 void FillTask::TellLeader() {
@@ -87,79 +65,6 @@ bool FillTask::CheckStored() {
   return job_.stored != nullptr;
 }
 
-bool FillTask::UseRemote(const cache::StoredPtr& response) {
-  const auto self = shared_from_this();
-  const cache::Time now = worker_.WallNow();
-  // The one to be refreshed, or hardly a newer one.
-  if (job_.early &&
-      cache::NearsExpiry(response->facts(),
-                         response->facts().lifetime - response->facts().AgeAt(now),
-                         job_.rule->cache)) {
-    return false;
-  }
-  const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
-  const cache::Decision decision =
-      cache::Decide(*job_.head, &response->facts(), false, now, job_.rule->cache, part_holds);
-  if (decision.action == cache::Action::kServe ||
-      (decision.action == cache::Action::kServeStaleAndRefresh && !job_.background)) {
-    // Purged while it came: no longer to be used.
-    if (!Complete(response, !response->facts().stale_by_purge)) return false;
-    from_remote_ = true;
-    Tell(redis::FleetLock::News::kStored);  // whoever waits for us finds it too
-    TellLeader();
-    Done();
-    return true;
-  }
-  if (response->facts().partial) {
-    // Never an answer to a full request, nor validated for one; but its rest may be asked for.
-    if (!job_.stored && !job_.prefix) job_.prefix = response;
-  } else if (!job_.stored || response->facts().received > job_.stored->facts().received) {
-    // Too old to serve, but perhaps a better base for a validation than what we have.
-    job_.stored = response;
-  }
-  return false;
-}
-
-void FillTask::OnTurn(SharedFill::Go go) {
-  const auto self = shared_from_this();
-  switch (go) {
-    case SharedFill::Go::kFetch:
-      StartFetch();
-      return;
-    case SharedFill::Go::kAlone:
-      worker_.store().RememberUncacheable(job_.key, worker_.WallNow());
-      job_.permit.Release(cache::Reason::kKnownUncacheable);
-      if (const auto leader = job_.leader.lock()) leader->FetchAlone();
-      Done();
-      return;
-    case SharedFill::Go::kGiveUp:
-      job_.permit.Fail({cache::ErrorSource::kStore, "another instance refreshes it", 0});
-      Done();
-      return;
-  }
-}
-
-void FillTask::Tell(redis::FleetLock::News news) {
-  if (shared_) shared_->Conclude(news);
-}
-
-void FillTask::StoreRemotely(const cache::StoredPtr& response) {
-  if (worker_.remote() == nullptr) return;
-  const bool sent = worker_.remote()->Put(response, job_.rule->cache);
-  Tell(sent ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
-}
-
-// Whether the renewed record is there is known later, and so is what to tell those who wait.
-void FillTask::RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated) {
-  if (worker_.remote() == nullptr) return;
-  worker_.remote()->Renew(
-      old, updated, job_.rule->cache,
-      [turn = shared_ ? shared_->GiveTurn() : nullptr](bool stored) {
-        if (!turn) return;
-        turn->Conclude(stored ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
-      });
-}
-
 void FillTask::StartFetch() {
   asked_sequence_ = job_.permit.MarkAsked();
   const cache::RequestHead* head = job_.head.get();
@@ -173,8 +78,8 @@ void FillTask::StartFetch() {
     head = &validating;
   } else if (job_.prefix && !job_.part) {
     validating = *head;
-    completing_ = cache::MakeCompletion(validating, job_.prefix->Fields(),
-                                        job_.prefix->partial_range());
+    completing_ =
+        cache::MakeCompletion(validating, job_.prefix->Fields(), job_.prefix->partial_range());
     if (completing_) head = &validating;
   } else if (job_.other_variants && !job_.part) {
     named_ = cache::NameableVariants(*head, worker_.store().Variants(job_.key));
@@ -202,9 +107,8 @@ void FillTask::StartFetch() {
 uint8_t FillTask::NoteFetchTime() {
   const cache::Millis time((net::EventLoop::ReadClockNs() - fetch_started_ns_) / 1'000'000);
   worker_.NoteFetchTime(*job_.rule, time);
-  const cache::Millis before = job_.stored
-                                   ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
-                                   : cache::Millis(0);
+  const cache::Millis before =
+      job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time) : cache::Millis(0);
   return cache::PackFetchTime(cache::SmoothFetchTime(before, time));
 }
 
@@ -220,8 +124,8 @@ bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
   return Complete(job_.stored, false, stale_reason_);
 }
 
-// Fields that a qualified no-cache or private names, or that speak of one exchange, go to the client
-// whose request brought them, and to nobody else (RFC 9111 5.2.2.4, 5.2.2.7).
+// Fields that a qualified no-cache or private names, or that speak of one exchange, go to the
+// client whose request brought them, and to nobody else (RFC 9111 5.2.2.4, 5.2.2.7).
 void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored) {
   cache::HeaderMap fields = received;
   cache::RemoveHopByHop(fields);

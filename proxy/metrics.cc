@@ -8,19 +8,14 @@
 #include <sstream>
 #include <utility>
 
+#include "proxy/metric_writer.h"
 #include "proxy/process_info.h"
 
 namespace satchel::proxy {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-
-using Label = ClientMetric::Label;
-
-template <size_t N>
-using Words = std::array<std::string_view, N>;
 
 constexpr Words<static_cast<size_t>(Outcome::kCount)> kOutcomes = {
     "hit",       "stale",   "revalidated", "miss",  "collapsed", "bypass",
@@ -44,7 +39,8 @@ constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
-              !kBadRecords.back().empty() && !kLockResults.back().empty() && !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
+              !kBadRecords.back().empty() && !kLockResults.back().empty() &&
+              !kLimitOutcomes.back().empty() && !kUpstreamErrors.back().empty() &&
               !kBounds.back().empty());
 
 template <size_t N>
@@ -52,103 +48,9 @@ std::string_view WordOf(const Words<N>& words, size_t index) {
   return index < N ? words[index] : "unknown";
 }
 
-// Collects families; each call adds one.
-class Writer {
- public:
-  Writer(std::vector<MetricFamily>& out, const std::vector<const WorkerMetrics*>& workers)
-      : out_(out), workers_(workers) {}
-
-  void Value(MetricType type, std::string name, std::string help, double value,
-             std::vector<Label> labels = {}) {
-    Family(type, std::move(name), std::move(help));
-    Series(value, std::move(labels));
-  }
-  void Gauge(std::string name, std::string help, double value) {
-    Value(MetricType::Gauge, std::move(name), std::move(help), value);
-  }
-  void Counted(std::string name, std::string help, double value) {
-    Value(MetricType::Counter, std::move(name), std::move(help), value);
-  }
-  void Gauge(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
-    Gauge(std::move(name), std::move(help), Sum(counter));
-  }
-  void Counted(std::string name, std::string help, const Counter WorkerMetrics::*counter) {
-    Counted(std::move(name), std::move(help), Sum(counter));
-  }
-
-  template <size_t N>
-  void Counted(std::string name, std::string help, const char* label, const Words<N>& words,
-               const std::array<Counter, N> WorkerMetrics::*counters) {
-    Family(MetricType::Counter, std::move(name), std::move(help));
-    AddSeries(label, words, counters, {});
-  }
-
-  // More series of the family last begun.
-  template <size_t N>
-  void AddSeries(const char* label, const Words<N>& words,
-                 const std::array<Counter, N> WorkerMetrics::*counters,
-                 const std::vector<Label>& more) {
-    for (size_t i = 0; i < N; ++i) {
-      double sum = 0;
-      for (const WorkerMetrics* worker : workers_) {
-        sum += static_cast<double>(Read((worker->*counters)[i]));
-      }
-      std::vector<Label> labels = more;
-      labels.push_back({label, std::string(words[i])});
-      Series(sum, std::move(labels));
-    }
-  }
-
-  void Durations(std::string name, std::string help, const Histogram WorkerMetrics::*histogram) {
-    Family(MetricType::Histogram, std::move(name), std::move(help));
-    ClientMetric metric;
-    uint64_t count = 0;
-    double sum = 0;
-    for (size_t bucket = 0; bucket < Histogram::kBuckets; ++bucket) {
-      for (const WorkerMetrics* worker : workers_) count += (worker->*histogram).bucket(bucket);
-      if (bucket + 1 == Histogram::kBuckets) break;  // the serializer writes +Inf
-      metric.histogram.bucket.push_back(
-          {count, static_cast<double>(Histogram::UpperBound(bucket)) / 1e6});
-    }
-    for (const WorkerMetrics* worker : workers_) {
-      sum += static_cast<double>((worker->*histogram).sum_micros()) / 1e6;
-    }
-    metric.histogram.sample_count = count;
-    metric.histogram.sample_sum = sum;
-    out_.back().metric.push_back(std::move(metric));
-  }
-
-  void Family(MetricType type, std::string name, std::string help) {
-    MetricFamily family;
-    family.type = type;
-    family.name = std::move(name);
-    family.help = std::move(help);
-    out_.push_back(std::move(family));
-  }
-  void Series(double value, std::vector<Label> labels) {
-    ClientMetric metric;
-    metric.label = std::move(labels);
-    if (out_.back().type == MetricType::Counter) {
-      metric.counter.value = value;
-    } else {
-      metric.gauge.value = value;
-    }
-    out_.back().metric.push_back(std::move(metric));
-  }
-  double Sum(const Counter WorkerMetrics::*counter) const {
-    double sum = 0;
-    for (const WorkerMetrics* worker : workers_) sum += static_cast<double>(Read(worker->*counter));
-    return sum;
-  }
-
- private:
-  std::vector<MetricFamily>& out_;
-  const std::vector<const WorkerMetrics*>& workers_;
-};
-
 using M = WorkerMetrics;
 
-void WriteRequests(Writer& out, const std::vector<const WorkerMetrics*>& workers) {
+void WriteRequests(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers) {
   out.Counted("satchel_requests_total", "Requests, by what became of them.", "outcome", kOutcomes,
               &M::outcomes);
   out.Counted("satchel_responses_total", "Answers to clients, by class of status.", "class",
@@ -171,7 +73,7 @@ void WriteRequests(Writer& out, const std::vector<const WorkerMetrics*>& workers
                 &M::request_duration);
 }
 
-void WriteClients(Writer& out) {
+void WriteClients(MetricWriter& out) {
   out.Gauge("satchel_keyed_body_bytes",
             "Bytes of request bodies held now because they are part of a cache key.",
             &M::keyed_body_bytes);
@@ -193,7 +95,7 @@ void WriteClients(Writer& out) {
   out.Counted("satchel_client_sent_bytes_total", "Bytes sent to clients.", &M::client_bytes_out);
 }
 
-void WriteUpstreams(Writer& out, const std::vector<ServerStatus>& servers) {
+void WriteUpstreams(MetricWriter& out, const std::vector<ServerStatus>& servers) {
   out.Counted("satchel_upstream_requests_total", "Requests sent to upstreams, retries included.",
               &M::upstream_requests);
   out.Counted("satchel_upstream_retries_total", "Requests sent to an upstream once more.",
@@ -228,7 +130,7 @@ void WriteUpstreams(Writer& out, const std::vector<ServerStatus>& servers) {
   }
 }
 
-void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus& process) {
+void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const ProcessStatus& process) {
   out.Value(MetricType::Counter, "satchel_tier_lookups_total",
             "Lookups of stored responses, by tier and result.", out.Sum(&M::l1_hits),
             {{"tier", "l1"}, {"result", "hit"}});
@@ -240,8 +142,8 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
               kL2Results, &M::l2_deletes);
   out.Counted("satchel_l2_bad_records_total", "Records in Redis that were of no use, by cause.",
               "cause", kBadRecords, &M::l2_bad_records);
-  out.Counted("satchel_l2_renewals_total",
-              "Writes to Redis of the times alone, after a 304.", &M::l2_renewals);
+  out.Counted("satchel_l2_renewals_total", "Writes to Redis of the times alone, after a 304.",
+              &M::l2_renewals);
   out.Counted("satchel_l2_body_bytes_total",
               "Bytes of the bodies written to Redis, before compression.", &M::l2_body_bytes);
   out.Counted("satchel_l2_kept_bytes_total",
@@ -282,15 +184,13 @@ void WriteStores(Writer& out, const cache::Store::Stats& l1, const ProcessStatus
   out.Counted("satchel_early_refreshes_total", "Of these, before the response had expired.",
               &M::early_refreshes);
 
-  out.Counted("satchel_fleet_locks_total",
-              "Attempts to fetch for the whole fleet, by result.", "result", kLockResults,
-              &M::fleet_locks);
+  out.Counted("satchel_fleet_locks_total", "Attempts to fetch for the whole fleet, by result.",
+              "result", kLockResults, &M::fleet_locks);
   out.Counted("satchel_fleet_waits_total", "Fills that waited for another instance's fetch.",
               &M::fleet_waits);
   out.Counted("satchel_fleet_followed_total",
               "Of these, answered by what the other instance stored.", &M::fleet_followed);
-  out.Counted("satchel_fleet_heirs_total", "Of these, that fetched in its place.",
-              &M::fleet_heirs);
+  out.Counted("satchel_fleet_heirs_total", "Of these, that fetched in its place.", &M::fleet_heirs);
 
   out.Gauge("satchel_redis_configured", "1 if a Redis is configured.", process.l2_configured);
   out.Gauge("satchel_redis_connections_up", "Workers whose connection to Redis works.",
@@ -333,7 +233,7 @@ std::map<std::string, RedisNodeStatus> RedisNodes(
   return nodes;
 }
 
-void WriteRedisNodes(Writer& out, const std::vector<const WorkerMetrics*>& workers) {
+void WriteRedisNodes(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers) {
   const auto nodes = RedisNodes(workers);
   if (nodes.empty()) return;
   const auto family = [&](MetricType type, const char* name, const char* help, auto value) {
@@ -374,7 +274,7 @@ void WriteRedisNodes(Writer& out, const std::vector<const WorkerMetrics*>& worke
   plain(kCounter, "satchel_redis_sent_bytes_total", "Bytes sent to Redis.", &S::bytes_out);
 }
 
-void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
+void WriteRest(MetricWriter& out, const ProcessStatus& process, size_t workers) {
   out.Counted("satchel_rate_limit_checks_total", "Rate limit checks, by verdict.", "verdict",
               kLimitOutcomes, &M::limits);
   out.Durations("satchel_rate_limit_check_seconds", "Time of a rate limit check.",
@@ -429,7 +329,7 @@ void WriteRest(Writer& out, const ProcessStatus& process, size_t workers) {
             process.start_time);
 }
 
-void WritePurges(Writer& out, const PurgeStatus& purges) {
+void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
   const auto number = [](uint64_t value) { return static_cast<double>(value); };
   out.Family(MetricType::Counter, "satchel_purges_total",
              "Purges that took effect here, whoever asked for them.");
@@ -511,7 +411,7 @@ std::vector<MetricFamily> MetricsRegistry::Collect(const ProcessStatus& process,
                                                    const std::vector<ServerStatus>& servers) const {
   std::vector<MetricFamily> families;
   families.reserve(96);
-  Writer out(families, workers_);
+  MetricWriter out(families, workers_);
   WriteRequests(out, workers_);
   WriteClients(out);
   WriteUpstreams(out, servers);

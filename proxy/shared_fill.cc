@@ -12,8 +12,8 @@ namespace {
 
 using News = redis::FleetLock::News;
 
-constexpr int64_t kHeirAfterMs = 10;       // behind the moment at which the lock expires
-constexpr int64_t kLookMs = 250;    // whether Redis is still there
+constexpr int64_t kHeirAfterMs = 10;  // behind the moment at which the lock expires
+constexpr int64_t kLookMs = 250;      // whether Redis is still there
 
 }  // namespace
 
@@ -66,12 +66,12 @@ void SharedFill::Try() {
   // What others stored may have told by which fields the answer is selected.
   if (!turn_ || turn_->slot() != slot) {
     listening_.reset();
-    const cache::Millis lifetime = cache::LockLifetime(
-        job_.expected, {.longest = job_.rule->cache.cluster_lock,
-                        .wait = job_.rule->cache.coalesce_wait,
-                        .first_byte_timeout = job_.rule->timeouts.first_byte});
-    turn_ = std::make_shared<redis::FleetLock::Turn>(
-        *worker_.fleet_lock(), std::move(slot), lifetime.count());
+    const cache::Millis lifetime =
+        cache::LockLifetime(job_.expected, {.longest = job_.rule->cache.cluster_lock,
+                                            .wait = job_.rule->cache.coalesce_wait,
+                                            .first_byte_timeout = job_.rule->timeouts.first_byte});
+    turn_ = std::make_shared<redis::FleetLock::Turn>(*worker_.fleet_lock(), std::move(slot),
+                                                     lifetime.count());
   }
   trying_ = true;
   looked_ = answered_ = news_came_ = false;

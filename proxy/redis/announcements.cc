@@ -25,8 +25,7 @@ Announcements::Announcements(net::EventLoop& home, Subscriber& subscriber)
 Announcements::~Announcements() = default;
 
 std::unique_ptr<Announcements::Listening> Announcements::Listen(net::EventLoop& loop,
-                                                                std::string channel,
-                                                                Hooks hooks) {
+                                                                std::string channel, Hooks hooks) {
   using Ear = Listening::Ear;
   auto listening = std::make_unique<Listening>();
   listening->ear_ = std::make_shared<Ear>(Ear{std::move(hooks), home_, &home_->loop});

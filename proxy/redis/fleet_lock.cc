@@ -50,26 +50,26 @@ std::string FleetLock::Turn::channel() const {
 void FleetLock::Turn::Take(std::function<void(Outcome)> done) {
   Command command{"SET", key_, token_, "NX", "PX"};
   command.Arg(lifetime_ms_);
-  pending_ = lock_.commander_.Call(
-      key_, std::move(command), lock_.options_.deadline_ms,
-      [this, done = std::move(done)](const cache::Result<Reply>& reply) {
-        Outcome outcome = Outcome::kUnknown;
-        if (!reply) {
-          // It may hold all the same.
-          held_ = !IsUnavailable(reply.error());
-          lock_.counters_.unknown.Add();
-        } else if (reply->IsNil()) {
-          outcome = Outcome::kBusy;
-          lock_.counters_.busy.Add();
-        } else {
-          outcome = Outcome::kTaken;
-          held_ = true;
-          lock_.counters_.taken.Add();
-          lock_.loop_.SetTimer(renew_, lifetime_ms_ / 2);
-        }
-        const auto finished = std::move(pending_);
-        done(outcome);
-      });
+  pending_ =
+      lock_.commander_.Call(key_, std::move(command), lock_.options_.deadline_ms,
+                            [this, done = std::move(done)](const cache::Result<Reply>& reply) {
+                              Outcome outcome = Outcome::kUnknown;
+                              if (!reply) {
+                                // It may hold all the same.
+                                held_ = !IsUnavailable(reply.error());
+                                lock_.counters_.unknown.Add();
+                              } else if (reply->IsNil()) {
+                                outcome = Outcome::kBusy;
+                                lock_.counters_.busy.Add();
+                              } else {
+                                outcome = Outcome::kTaken;
+                                held_ = true;
+                                lock_.counters_.taken.Add();
+                                lock_.loop_.SetTimer(renew_, lifetime_ms_ / 2);
+                              }
+                              const auto finished = std::move(pending_);
+                              done(outcome);
+                            });
 }
 
 void FleetLock::Turn::AskLeft(std::function<void(int64_t left_ms)> done) {
@@ -89,14 +89,14 @@ void FleetLock::Turn::Renew() {
   if (!std::exchange(progress_, false)) return;
   ScriptArguments arguments;
   arguments.Key(key_).Arg("renew").Arg(token_).Arg(lifetime_ms_);
-  renewing_ = lock_.commander_.CallScript(LockScript(), std::move(arguments),
-                                          lock_.options_.deadline_ms,
-                                          [this](const cache::Result<Reply>& reply) {
-                                            if (!reply || !reply->IsInteger()) return;
-                                            const bool kept = reply->integer == 1;
-                                            auto& counters = lock_.counters_;
-                                            (kept ? counters.renewed : counters.lost).Add();
-                                          });
+  renewing_ =
+      lock_.commander_.CallScript(LockScript(), std::move(arguments), lock_.options_.deadline_ms,
+                                  [this](const cache::Result<Reply>& reply) {
+                                    if (!reply || !reply->IsInteger()) return;
+                                    const bool kept = reply->integer == 1;
+                                    auto& counters = lock_.counters_;
+                                    (kept ? counters.renewed : counters.lost).Add();
+                                  });
 }
 
 void FleetLock::Turn::Conclude(News news) {

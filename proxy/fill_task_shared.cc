@@ -1,0 +1,109 @@
+// What a fill has to do with the shared tier.
+
+#include <memory>
+#include <utility>
+
+#include "cache/early_refresh.h"
+#include "cache/fetch_time.h"
+#include "cache/reuse.h"
+#include "proxy/exchange.h"
+#include "proxy/fill_task.h"
+#include "proxy/worker.h"
+
+namespace satchel::proxy {
+
+void FillTask::Start() {
+  Add(worker_.metrics().fills_led);
+  if (worker_.remote() != nullptr) {
+    SharedFill::Job job;
+    job.key = &job_.key;
+    job.head = job_.head.get();
+    job.rule = job_.rule;
+    job.expected = job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
+                               : cache::Millis(0);
+    if (job.expected == cache::Millis(0)) job.expected = worker_.FetchTime(*job_.rule);
+    job.takes_turns = job_.takes_turns;
+    job.background = job_.background;
+    shared_ = std::make_unique<SharedFill>(
+        worker_, job,
+        SharedFill::Hooks{[this](const cache::StoredPtr& found) { return UseRemote(found); },
+                          [this](SharedFill::Go go) { OnTurn(go); }});
+    if (shared_->Start()) return;
+  }
+  StartFetch();
+}
+
+bool FillTask::UseRemote(const cache::StoredPtr& response) {
+  const auto self = shared_from_this();
+  const cache::Time now = worker_.WallNow();
+  // The one to be refreshed, or hardly a newer one.
+  if (job_.early &&
+      cache::NearsExpiry(response->facts(),
+                         response->facts().lifetime - response->facts().AgeAt(now),
+                         job_.rule->cache)) {
+    return false;
+  }
+  const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
+  const cache::Decision decision =
+      cache::Decide(*job_.head, &response->facts(), false, now, job_.rule->cache, part_holds);
+  if (decision.action == cache::Action::kServe ||
+      (decision.action == cache::Action::kServeStaleAndRefresh && !job_.background)) {
+    // Purged while it came: no longer to be used.
+    if (!Complete(response, !response->facts().stale_by_purge)) return false;
+    from_remote_ = true;
+    Tell(redis::FleetLock::News::kStored);  // whoever waits for us finds it too
+    TellLeader();
+    Done();
+    return true;
+  }
+  if (response->facts().partial) {
+    // Never an answer to a full request, nor validated for one; but its rest may be asked for.
+    if (!job_.stored && !job_.prefix) job_.prefix = response;
+  } else if (!job_.stored || response->facts().received > job_.stored->facts().received) {
+    // Too old to serve, but perhaps a better base for a validation than what we have.
+    job_.stored = response;
+  }
+  return false;
+}
+
+void FillTask::OnTurn(SharedFill::Go go) {
+  const auto self = shared_from_this();
+  switch (go) {
+    case SharedFill::Go::kFetch:
+      StartFetch();
+      return;
+    case SharedFill::Go::kAlone:
+      worker_.store().RememberUncacheable(job_.key, worker_.WallNow());
+      job_.permit.Release(cache::Reason::kKnownUncacheable);
+      if (const auto leader = job_.leader.lock()) leader->FetchAlone();
+      Done();
+      return;
+    case SharedFill::Go::kGiveUp:
+      job_.permit.Fail({cache::ErrorSource::kStore, "another instance refreshes it", 0});
+      Done();
+      return;
+  }
+}
+
+void FillTask::Tell(redis::FleetLock::News news) {
+  if (shared_) shared_->Conclude(news);
+}
+
+void FillTask::StoreRemotely(const cache::StoredPtr& response) {
+  if (worker_.remote() == nullptr) return;
+  const bool sent = worker_.remote()->Put(response, job_.rule->cache);
+  Tell(sent ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
+}
+
+// Whether the renewed record is there is known later, and so is what to tell those who wait.
+void FillTask::RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated) {
+  if (worker_.remote() == nullptr) return;
+  worker_.remote()->Renew(
+      old, updated, job_.rule->cache,
+      [turn = shared_ ? shared_->GiveTurn() : nullptr](bool stored) {
+        if (!turn) return;
+        turn->Conclude(stored ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
+      });
+}
+
+}  // namespace satchel::proxy
