@@ -331,9 +331,10 @@ TEST(EnvelopeTest, WhatElseA304ChangesIsWrittenWhole) {
   const StoredPtr old = Dated(At(100), "x");
   EXPECT_TRUE(RenewRecord(*old, *Validated(*old, At(160)), {}));
   EXPECT_FALSE(RenewRecord(*old, *Validated(*old, At(160), "new"), {}));
-  const StoredPtr tagged = StoredResponse::WithFields(
-      *old, Validated(*old, At(160))->Fields(), Validated(*old, At(160))->facts(),
-      std::vector<TagId>{5}, 0);
+  const std::vector<TagId> tags{5};
+  const StoredPtr tagged =
+      StoredResponse::WithFields(*old, Validated(*old, At(160))->Fields(),
+                                 Validated(*old, At(160))->facts(), {.more_tags = tags});
   EXPECT_FALSE(RenewRecord(*old, *tagged, {}));
   const StoredPtr dateless = Response({.body = "x"});
   EXPECT_FALSE(RenewRecord(*dateless, *dateless, {}));
