@@ -102,6 +102,7 @@ void PurgeLog::OnMessage(std::string_view text) {
   if (message->previous != position_) {
     counters_.gaps.Add();
     after_gap_ = true;
+    went_back_ |= message->previous < position_;
     Read();
     return;
   }
@@ -128,6 +129,7 @@ void PurgeLog::Read() {
   // More than one batch, or a batch that is cut off could not be told from a whole one.
   const size_t most = std::max(options_.read_at_once, 2 * kBatch);
   arguments.Arg(static_cast<int64_t>(after)).Arg(static_cast<int64_t>(most));
+  arguments.Arg(went_back_ ? "1" : "0").Arg(static_cast<int64_t>(born_));
   const auto done = [this, alive = std::weak_ptr(alive_), after,
                      sent_ms](const cache::Result<Reply>& reply) {
     if (!alive.expired()) OnRead(after, sent_ms, reply);
@@ -154,7 +156,7 @@ void PurgeLog::OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply
   if (reading_) return;  // there is more
   proof_ms_ = sent_ms;
   if (!again) after_gap_ = false;  // else the gap came while this was read
-  SetCoherent(true);
+  SetCoherent(unpublished_.empty() && !publishing_);
   Progress(false);
   PublishWaiting();
   if (again) Read();
@@ -177,6 +179,7 @@ bool PurgeLog::ApplyRead(uint64_t after, const Reply& reply) {
     purges_.Doubt(behind ? purges_.head() + 1 : *born, false);
     born_ = *born;
     position_ = 0;
+    went_back_ = false;
     if (after != 0) {
       Read();
       return true;
@@ -292,6 +295,7 @@ void PurgeLog::OnPublished(const std::vector<PurgeRecord>& records, const Reply&
     Apply(records, *sequence);
   } else if (*sequence > position_) {
     // Others came between: first what they purged.
+    went_back_ |= *previous < position_;
     outcome.before = UINT64_MAX;
     waiting_.push_back({records, outcome, std::move(done)});
     Read();
@@ -321,13 +325,17 @@ void PurgeLog::ApplyAlone(std::vector<PurgeRecord> records, std::string why, con
   } else {
     unpublished_.insert(unpublished_.end(), records.begin(), records.end());
   }
+  SetCoherent(false);
   done(outcome);
 }
 
 void PurgeLog::PublishWaiting() {
   if (unpublished_.empty() || publishing_) return;
   publishing_ = true;
-  Purge(std::exchange(unpublished_, {}), false, [this](const Outcome&) { publishing_ = false; });
+  Purge(std::exchange(unpublished_, {}), false, [this](const Outcome& outcome) {
+    publishing_ = false;
+    if (outcome.shared) Read();  // coherent again, if nothing else is in the way
+  });
 }
 
 // ---- Keeping up

@@ -37,7 +37,8 @@ std::optional<PurgeMessage> ParsePurgeMessage(std::string_view text);
 // once a second, the log itself is read. As long as reading succeeds nothing is older than
 // `incoherent_ttl` without being noticed. When it does not, purges.complete() turns false (what
 // other instances stored is not to be used), and once in each `incoherent_ttl` everything stored
-// becomes doubtful, until the log has been read again.
+// becomes doubtful, until the log has been read again. It is false as well while a purge of ours is
+// not in the log yet: what others store meanwhile looks newer than that purge and may be older.
 class PurgeLog {
  public:
   struct Options {
@@ -55,7 +56,7 @@ class PurgeLog {
     net::Counter received;      // batches of others, by message
     net::Counter gaps;          // messages that did not follow on the last one known
     net::Counter repaired;      // batches learned by reading after a gap
-    net::Counter epoch_losses;  // the log was lost, and begun anew by somebody
+    net::Counter epoch_losses;  // the log was lost or went back, and was begun anew by somebody
     net::Counter reads;
     net::Counter failed_reads;
     net::Counter bad_messages;
@@ -132,6 +133,7 @@ class PurgeLog {
   bool reading_ = false;
   bool read_again_ = false;
   bool after_gap_ = false;
+  bool went_back_ = false;  // the log has forgotten purges that we know
   bool publishing_ = false;
   int64_t proof_ms_ = 0;   // when the last read that succeeded was sent
   int64_t doubted_ms_ = 0;

@@ -3,7 +3,7 @@
 -- given, '@' when the log was born (a lost log is born again: whoever knew the old one sees that),
 -- '^' the floor: what was purged up to there may have been forgotten.
 -- KEYS: the log.
--- ARGV: 'read' lifetime_ms after most
+-- ARGV: 'read' lifetime_ms after most went_back born
 --     | 'purge' lifetime_ms channel most flags name ...
 local call, num = redis.call, tonumber
 local log = KEYS[1]
@@ -20,6 +20,13 @@ if head == 0 then
 end
 
 if ARGV[1] == 'read' then
+  -- Who knows later purges than the log has seen it go back: a fail-over lost them. Nobody knows all
+  -- of them, so the log is born again, once. A reader may also see that by a message that followed.
+  local born = call('ZSCORE', log, '@') or '0'
+  if num(ARGV[3]) > head or (ARGV[5] == '1' and num(born) == num(ARGV[6])) then
+    head = math.max(now, head + 1, num(ARGV[3]) + 1)
+    call('ZADD', log, text(head), '#', text(head), '@')
+  end
   -- Whoever reads may be the only one left: without purges the log must outlive what it guards.
   if call('PTTL', log) < lifetime / 2 then call('PEXPIRE', log, lifetime) end
   local most = num(ARGV[4])

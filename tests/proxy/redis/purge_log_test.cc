@@ -229,6 +229,57 @@ TEST_F(PurgeLogTest, WithoutRedisAPurgeHoldsHereAndIsPublishedLater) {
             std::to_string(a->log->position()));
 }
 
+// What a fail-over to a replica that lags does to the log.
+TEST_F(PurgeLogTest, ALogThatWentBackIsBornAgainByWhoKnowsMore) {
+  const auto a = Joined({.poll_ms = 50});
+  const uint64_t before = a->purges.head();
+  a->Purge(Tag("x"));
+  server.Command({"ZREM", "satchel:{p}", PurgeRecord::Tag("x", false).ToText()});
+  server.Command({"ZADD", "satchel:{p}", std::to_string(before), "#"});
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a->log->counters().epoch_losses.Get() == 1; }));
+  EXPECT_EQ(a->FateOf("x", before), Fate::kGone);
+  EXPECT_EQ(a->FateOf("y", before), Fate::kDoubtful);
+  // Who never heard of that purge serves nothing from before it unasked.
+  const auto b = Joined();
+  EXPECT_EQ(b->FateOf("x", before), Fate::kDoubtful);
+  EXPECT_EQ(b->FateOf("x", b->purges.head()), Fate::kValid);
+}
+
+TEST_F(PurgeLogTest, ALogThatWentBackIsSeenByTheMessageThatFollows) {
+  const auto a = Joined({.poll_ms = 3'600'000});
+  const uint64_t before = a->purges.head();
+  a->Purge(Tag("x"));
+  server.Command({"ZREM", "satchel:{p}", PurgeRecord::Tag("x", false).ToText()});
+  server.Command({"ZADD", "satchel:{p}", std::to_string(before), "#"});
+  const auto b = Joined({.poll_ms = 50});
+  EXPECT_EQ(b->FateOf("x", before), Fate::kValid);
+  b->Purge(Tag("z"));  // the head is past what `a` knows by now
+  ASSERT_TRUE(TurnUntil(loop, [&] { return b->FateOf("x", before) == Fate::kDoubtful; }));
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a->log->position() == b->log->position(); }));
+  EXPECT_EQ(a->log->counters().epoch_losses.Get(), 1u);
+  EXPECT_EQ(b->log->counters().epoch_losses.Get(), 1u);
+}
+
+// What others fetched before a purge of ours they may store under a number after it, as long as they
+// cannot know of it.
+TEST_F(PurgeLogTest, NothingOfOthersIsUsedBeforeOurPurgeIsInTheLog) {
+  const auto a = Joined({.poll_ms = 50});
+  server.Command({"CONFIG", "SET", "maxmemory", "1"});  // reads go on
+  EXPECT_FALSE(a->Purge(Tag("x")).shared);
+  EXPECT_FALSE(a->purges.complete());
+  const uint64_t reads = a->log->counters().reads.Get();
+  ASSERT_TRUE(TurnUntil(loop, [&] {
+    EXPECT_FALSE(a->purges.complete());
+    return a->log->counters().reads.Get() > reads + 4;
+  }));
+  EXPECT_EQ(a->log->counters().failed_reads.Get(), 0u);
+  EXPECT_EQ(a->log->counters().incoherent_ticks.Get(), 0u);  // its own goes on
+  server.Command({"CONFIG", "SET", "maxmemory", "0"});
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a->purges.complete(); }));
+  EXPECT_EQ(server.Command({"ZSCORE", "satchel:{p}", PurgeRecord::Tag("x", false).ToText()}),
+            std::to_string(a->log->position()));
+}
+
 TEST_F(PurgeLogTest, WhileNothingIsHeardEverythingIsDoubtfulAgainAndAgain) {
   const auto a = Joined({.poll_ms = 50, .incoherent_ms = 50});
   server.Pause();
