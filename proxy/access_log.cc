@@ -224,6 +224,7 @@ void WriteJson(LineBuilder& out, const AccessRecord& r, bool hide_agent, bool hi
     out.Raw(",\"limit_verdict\":\"");
     out.Raw(LimitOutcomeWord(r.limit));
     out.Raw("\"");
+    if (!r.limit_identity.empty()) out.Member(",\"limit_identity\":\"", r.limit_identity);
   }
   out.Member(",\"request_id\":\"", r.request_id);
   if (!r.user_agent.empty()) {

@@ -46,6 +46,7 @@ struct AccessRecord {
   uint16_t upstream_status = 0;
   std::string_view limit_policy;
   LimitOutcome limit = LimitOutcome::kNone;
+  std::string_view limit_identity;  // its hash
   std::string_view error;        // what went wrong, in words; never a secret
 };
 

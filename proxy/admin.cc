@@ -6,13 +6,16 @@
 #include <array>
 #include <utility>
 
+#include "proxy/limits_admin.h"
+
 namespace satchel::proxy {
 namespace {
 
 using nlohmann::ordered_json;
 
 constexpr std::string_view kIndex =
-    "GET  /healthz\nGET  /readyz\nGET  /metrics\nGET  /status\nPOST /reload\nPOST /drain\nPOST /purge\n";
+    "GET  /healthz\nGET  /readyz\nGET  /metrics\nGET  /status\nPOST /reload\nPOST /drain\nPOST /purge\n"
+    "GET  /limits\nGET  /limits/show\nPOST /limits/reset\nPOST /limits/off\nPOST /limits/on\n";
 
 AdminReply Text(int status, std::string_view text) {
   AdminReply reply;
@@ -78,19 +81,14 @@ std::optional<AdminReply> Admin::Refuse(const AdminRequest& request) const {
 }
 
 std::optional<AdminReply> Admin::Answer(const AdminRequest& request) const {
-  if (request.path != "/purge" || request.method != "POST") return Handle(request);
-  if (auto refusal = Refuse(request)) return refusal;
-  actions_.purge(request);
-  return std::nullopt;
-}
-
-AdminReply Admin::Handle(const AdminRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
+  const bool is_limits = actions_.limits != nullptr && LimitsAdmin::Knows(request.path);
   const bool is_action = request.path == "/reload" || request.path == "/drain" ||
-                         request.path == "/purge";
+                         request.path == "/purge" ||
+                         (is_limits && LimitsAdmin::IsAction(request.path));
   const bool is_probe = request.path == "/healthz" || request.path == "/readyz";
   const bool is_page =
-      request.path == "/" || request.path == "/metrics" || request.path == "/status";
+      is_limits || request.path == "/" || request.path == "/metrics" || request.path == "/status";
   if (!is_action && !is_probe && !is_page) return Problem(404, "there is nothing of that name");
   if (is_action ? request.method != "POST" : !reads) {
     AdminReply reply = Problem(405, is_action ? "use POST" : "use GET");
@@ -101,8 +99,17 @@ AdminReply Admin::Handle(const AdminRequest& request) const {
     const auto why = request.path == "/healthz" ? actions_.unhealthy() : actions_.not_ready();
     return why ? Text(503, *why + "\n") : Text(200, "ok\n");
   }
-  if (auto refusal = Refuse(request)) return std::move(*refusal);
+  if (auto refusal = Refuse(request)) return refusal;
 
+  if (is_limits) return actions_.limits(request);
+  if (request.path == "/purge") {
+    actions_.purge(request);
+    return std::nullopt;
+  }
+  return AnswerNow(request);
+}
+
+AdminReply Admin::AnswerNow(const AdminRequest& request) const {
   if (request.path == "/metrics") {
     AdminReply reply = Text(200, actions_.metrics());
     reply.type = "text/plain; version=0.0.4; charset=utf-8";

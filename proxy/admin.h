@@ -21,6 +21,7 @@ bool ConstantTimeEquals(std::string_view a, std::string_view b);
 //   POST /reload   reads the configuration again; 422 with the errors if it is refused
 //   POST /drain    the same end as SIGTERM
 //   POST /purge    JSON as in purge_request.h; answered when it holds
+//   /limits...     as in limits_admin.h; answered when Redis has been asked
 // All but the first two want "Authorization: Bearer TOKEN" when a token is configured. A POST that
 // a web page made (it carries Origin) is refused, and without a token so is a Host that is a name
 // of somebody else's (DNS rebinding).
@@ -36,16 +37,18 @@ class Admin {
     std::function<void(const std::string& who)> drain;
     // Answers by request.respond.
     std::function<void(const AdminRequest& request)> purge{};
+    // Nothing: answers by request.respond.
+    std::function<std::optional<AdminReply>(const AdminRequest& request)> limits{};
   };
 
   explicit Admin(Actions actions) : actions_(std::move(actions)) {}
 
   void SetToken(std::string token) { token_ = std::move(token); }
-  // Nothing: the answer comes later, by request.respond. All but /purge is answered at once.
+  // Nothing: the answer comes later, by request.respond.
   std::optional<AdminReply> Answer(const AdminRequest& request) const;
-  AdminReply Handle(const AdminRequest& request) const;
 
  private:
+  AdminReply AnswerNow(const AdminRequest& request) const;
   std::optional<AdminReply> Refuse(const AdminRequest& request) const;
 
   Actions actions_;

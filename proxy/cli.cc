@@ -14,6 +14,7 @@
 #include "proxy/config_source.h"
 #include "proxy/doctor.h"
 #include "proxy/purge_request.h"
+#include "proxy/limits_command.h"
 #include "proxy/server.h"
 #include "rules/check.h"
 #include "rules/config_parser.h"
@@ -268,6 +269,9 @@ int RunCommandLine(int argc, const char* const* argv) {
   purge_options.AddTo(purge);
   admin.AddTo(purge);
   purge->footer("Exit code: 0 it holds (the answer says which instances confirmed), 1 refused.");
+  CLI::App* limits = app.add_subcommand("limits", "Rate limits of a running satchel");
+  LimitsCommand limits_command;
+  limits_command.AddTo(limits, [&admin](CLI::App* command) { admin.AddTo(command); });
   CLI::App* reload = app.add_subcommand("reload", "Let a running satchel read its files again");
   admin.AddTo(reload);
 
@@ -302,6 +306,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   }
   if (healthcheck->parsed()) return RunHealthcheck(admin, ready);
   if (purge->parsed()) return RunPurge(admin, purge_options);
+  if (limits->parsed()) {
+    return limits_command.Run([&admin](std::string_view method, std::string_view path) {
+      return RunAsk(admin, method, path);
+    });
+  }
   return reload->parsed() ? RunAsk(admin, "POST", "/reload") : RunAsk(admin, "GET", "/status");
 }
 

@@ -66,6 +66,7 @@ void ClientConnection::Close() {
   deadline_.Clear();
   outbox_.Clear();
   stream_.Close();
+  if (limited_hit_) worker_.limited_hits().Return(std::move(limited_hit_));
   if (exchange_) std::exchange(exchange_, nullptr)->OnClientGone();
   worker_.Release(this);
 }

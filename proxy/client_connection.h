@@ -21,6 +21,8 @@
 namespace satchel::proxy {
 
 class Exchange;
+struct HitToSend;
+struct LimitedHit;
 class Worker;
 
 // One client's connection: reads heads and bodies, keeps answers in the order of requests by
@@ -80,8 +82,14 @@ class ClientConnection : public net::Pooled<ClientConnection>,
   size_t ReadHead(std::string_view input);
   size_t ReadBody(std::string_view input);
   void HandleHead(cache::RequestHead& head);
+  // The shortest ways (client_hit.cc).
   bool TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot, const rules::Rule& rule,
               bool& refresh_early);
+  bool SendHit(const HitToSend& hit);
+  void LogHit(const HitToSend& hit, cache::Time now, uint64_t bytes);
+  void AskLimits(std::unique_ptr<LimitedHit> hit, cache::RequestHead& head);
+  void OnLimitsTold();
+  void RefuseLimited(LimitedHit& hit);
   void RefuseRequest(const http1::ParseError& error, const cache::RequestHead* head);
   void CompleteResponse();
   void ContinueInput();
@@ -99,6 +107,7 @@ class ClientConnection : public net::Pooled<ClientConnection>,
   net::LazyDeadline deadline_;
   ClientInfo info_;
   std::shared_ptr<Exchange> exchange_;
+  std::unique_ptr<LimitedHit> limited_hit_;  // waits for the limiter
   std::unique_ptr<http1::BodyDecoder> body_;
   std::unique_ptr<std::string> input_;  // received and not yet consumed; null while idle
   size_t scanned_ = 0;

@@ -6,7 +6,6 @@
 #include <array>
 #include <utility>
 
-#include "cache/early_refresh.h"
 #include "proxy/exchange.h"
 #include "proxy/responder.h"
 #include "proxy/worker.h"
@@ -126,110 +125,6 @@ void ClientConnection::HandleHead(cache::RequestHead& head) {
   exchange_ = exchange;
   if (refresh_early) exchange->RefreshEarly();
   exchange->Start();
-}
-
-// The shortest way: a plain GET or HEAD that a fresh stored response answers, with no limit to ask
-// and nothing to edit. One lookup, one write, no exchange. `refresh_early`: it would be one, but an
-// exchange is to begin a refresh, too.
-bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snapshot,
-                              const rules::Rule& rule, bool& refresh_early) {
-  if (!snapshot->rules.policies().empty() || !rule.cache.enabled || !rule.response_headers.empty() ||
-      rule.client_cache_control || !rule.upgrade.empty() || !cache::IsPlainLookup(head)) {
-    return false;
-  }
-  const int64_t start_ns = net::EventLoop::ReadClockNs();
-  cache::CacheKey& key = worker_.scratch_key();
-  key.Build(head, rule.key);
-  const cache::Store::Found found = worker_.store().Lookup(key, head, rule.cache);
-  if (!found.response) return false;
-  const cache::StoredResponse& stored = *found.response;
-  const cache::Time now = worker_.WallNow();
-  const cache::Decision decision =
-      cache::Decide(head, &stored.facts(), found.other_variants, now, rule.cache);
-  if (decision.action != cache::Action::kServe) return false;
-
-  ReplyContext context;
-  context.now = now;
-  context.cache_status.hit = true;
-  const cache::Millis left = stored.facts().lifetime - stored.facts().AgeAt(now);
-  if (cache::NearsExpiry(stored.facts(), left, rule.cache) &&
-      cache::RefreshesEarly(stored.facts(), left, worker_.Random(), rule.cache)) {
-    refresh_early = true;
-    return false;
-  }
-  context.cache_status.ttl = left;
-  context.cache_status.key = key.text();
-  context.cache_status.tier = "l1";
-  context.cache_status.rule = rule.shown_name();
-  context.cache_status.reason = decision.reason;
-  context.keep_alive = keep_alive_;
-  context.client_minor_version = head.minor_version;
-  std::string& tail = worker_.scratch_text();
-  tail.clear();
-  AppendHitTail(tail, stored.facts(), context);
-
-  std::array<iovec, 18> pieces;
-  pieces[0] = net::Slice(stored.header_block());
-  pieces[1] = net::Slice(tail);
-  size_t count = 2;
-  const uint64_t body_size = head.method == cache::Method::kHead ? 0 : stored.body().size();
-  uint64_t gathered = 0;
-  if (body_size > 0) {
-    const size_t used = stored.body().Gather(0, body_size, std::span(pieces).subspan(2));
-    for (size_t i = 0; i < used; ++i) gathered += pieces[2 + i].iov_len;
-    count += used;
-    if (gathered < body_size) return false;  // many segments: the exchange streams them
-  }
-  const uint64_t head_bytes = stored.header_block().size() + tail.size();
-  Add(worker_.metrics().l1_hits);
-
-  // What the socket does not take is kept by reference; only the tail is ours to copy.
-  const net::IoResult written = stream_.Write({pieces.data(), count});
-  if (written.status == net::IoStatus::kError) {
-    OnGone();
-    return true;
-  }
-  const uint64_t total = head_bytes + body_size;
-  if (written.bytes < total) {
-    size_t skip = written.bytes;
-    for (size_t i = 0; i < count; ++i) {
-      const size_t n = std::min(skip, pieces[i].iov_len);
-      skip -= n;
-      if (n == pieces[i].iov_len) continue;
-      const iovec rest{static_cast<char*>(pieces[i].iov_base) + n, pieces[i].iov_len - n};
-      outbox_.Queue(rest, i == 1 ? nullptr : std::shared_ptr<const void>(found.response));
-    }
-    deadline_.SetAfter(listener_->write_timeout.count());
-  }
-  bytes_out_ = total;
-  Add(worker_.metrics().client_bytes_out, total);
-  const int64_t duration_us = (net::EventLoop::ReadClockNs() - start_ns) / 1000;
-  worker_.metrics().CountRequest(Outcome::kHit, decision.reason, stored.facts().status,
-                                 static_cast<uint64_t>(duration_us));
-  if (worker_.access_log().enabled()) {
-    AccessRecord record;
-    FillRequestRecord(record, head, info_.peer_ip, *listener_);
-    record.time = now;
-    record.status = stored.facts().status;
-    record.bytes_in = bytes_in_;
-    record.bytes_out = total;
-    record.duration_us = duration_us;
-    record.rule = rule.name;
-    record.outcome = Outcome::kHit;
-    record.reason = decision.reason;
-    record.tier = "l1";
-    record.age_s = stored.facts().AgeAt(now).count() / 1000;
-    record.key_hash = key.hash();
-    std::string client;  // what the record looks at until it is written
-    if (info_.peer_trusted) {
-      client = EffectiveClient(head, info_.peer_ip, *listener_);
-      record.client = client;
-    }
-    worker_.access_log().Write(record);
-  }
-  response_done_ = true;
-  if (outbox_.empty()) CompleteResponse();
-  return true;
 }
 
 void ClientConnection::RefuseRequest(const http1::ParseError& error,

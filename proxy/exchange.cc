@@ -69,7 +69,6 @@ void Exchange::Start() {
   if (info_.peer_trusted) {
     client_ip_ = EffectiveClient(head_, info_.peer_ip, client_->listener());
   }
-  snapshot_->rules.MatchLimits(head_, &policies_);
   admitted_ = [this] { LookUp(); };
   Admit();
 }
@@ -390,7 +389,6 @@ void Exchange::Lead(cache::FillPermit permit) {
     worker_.Keep(task_);
     task_->Start();
   };
-  next_policy_ = 0;
   Admit();
 }
 
@@ -425,7 +423,7 @@ void Exchange::OnClientGone() {
   state_ = State::kDone;
   if (fetch_ && !read_by_others) fetch_->Cancel();
   tunnel_.reset();
-  limit_pending_.reset();
+  limits_.Reset();
   remote_pending_.reset();
   wait_timer_.Cancel();
   reader_ = {};

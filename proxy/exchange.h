@@ -21,7 +21,7 @@
 #include "proxy/net/pooled.h"
 #include "proxy/purge_request.h"
 #include "proxy/purger.h"
-#include "proxy/rate_limiter.h"
+#include "proxy/limit_request.h"
 #include "proxy/responder.h"
 #include "proxy/snapshot.h"
 #include "proxy/tunnel.h"
@@ -91,9 +91,11 @@ class Exchange final : public FetchHandler,
 
   // Admission: rate limits (exchange_admission.cc).
   void Admit();
-  void OnVerdict(const LimitVerdict& verdict);
+  void OnVerdicts();
   void RefuseByLimit(const LimitVerdict& verdict);
-  void RefuseUnidentified(const rules::RateLimitPolicy& policy);
+  void RefuseUnidentified(const rules::RateLimitPolicy& policy, bool unknown);
+  void SettleLimits(cache::HeaderMap& answer);
+  void SettleLimitsOfTask(const cache::StoredResponse& response);
 
   // PURGE (exchange_purge.cc).
   void Purge();
@@ -169,13 +171,11 @@ class Exchange final : public FetchHandler,
   State state_ = State::kNew;
 
   // Admission.
-  std::vector<const rules::RateLimitPolicy*> policies_;
-  size_t next_policy_ = 0;
+  LimitRequest limits_;
+  size_t verdicts_seen_ = 0;
   bool at_origin_ = false;  // the policies that count origin requests are being asked
   std::function<void()> admitted_;
-  std::unique_ptr<RateLimiter::Pending> limit_pending_;
   int64_t limit_started_ns_ = 0;
-  std::vector<LimitVerdict> verdicts_;
   std::string limit_fields_;  // whole lines for the answer
   std::string_view limit_policy_;
   LimitOutcome limit_outcome_ = LimitOutcome::kNone;

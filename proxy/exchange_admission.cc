@@ -1,83 +1,64 @@
+#include <algorithm>
 #include <utility>
 
 #include "proxy/exchange.h"
 #include "proxy/http1/serializer.h"
+#include "proxy/limit_admission.h"
 #include "proxy/limit_fields.h"
-#include "proxy/net/sha256.h"
 #include "proxy/worker.h"
 
 namespace satchel::proxy {
-namespace {
 
-LimitOutcome OutcomeOf(const LimitVerdict& verdict) {
-  switch (verdict.source) {
-    case LimitVerdict::Source::kOpen:
-      return LimitOutcome::kOpen;
-    case LimitVerdict::Source::kClosed:
-      return LimitOutcome::kClosed;
-    default:
-      break;
-  }
-  if (verdict.allowed) return LimitOutcome::kAllowed;
-  return verdict.Refuses() ? LimitOutcome::kRefused : LimitOutcome::kShadow;
-}
-
-}  // namespace
-
-// Asks the policies in the order of the file, first those that count every request, and before the
-// origin is asked those that count only what reaches it. Goes on with `admitted_`.
+// Asks all policies at once: first those that count every request, and before the origin is asked
+// those that count only what reaches it. Goes on with `admitted_`.
 void Exchange::Admit() {
   if (!at_origin_) state_ = State::kAdmitting;
-  while (next_policy_ < policies_.size()) {
-    const rules::RateLimitPolicy& policy = *policies_[next_policy_++];
-    if ((policy.count == rules::CountWhat::kOrigin) != at_origin_) continue;
-    const auto ip = rules::ParseIp(client_ip_);
-    const rules::Identity identity =
-        rules::FindIdentity(policy, head_, ip.value_or(rules::IpAddress{}), net::Sha256);
-    if (identity.outcome == rules::Identity::Outcome::kSkip) continue;
-    limit_policy_ = policy.name;
-    if (identity.outcome == rules::Identity::Outcome::kUnauthorized) {
-      if (policy.mode == rules::LimitMode::kShadow) continue;
-      RefuseUnidentified(policy);
+  const Admission admission = PrepareLimits(*snapshot_, *rule_, head_, client_ip_, at_origin_,
+                                            worker_.limits().kill_switch, limits_);
+  if (admission.policy != nullptr) limit_policy_ = admission.policy->name;
+  switch (admission.outcome) {
+    case Admission::Outcome::kFree:
+      admitted_();
       return;
-    }
-    LimitCheck check;
-    check.policy = &policy;
-    check.plan = identity.plan;
-    check.id = identity.id;
-    check.cost = snapshot_->rules.CostOf(policy, head_);
-    limit_started_ns_ = net::EventLoop::ReadClockNs();
-    if (const auto verdict = worker_.limiter().TryLocal(check)) {
-      OnVerdict(*verdict);
-      if (verdict->Refuses()) return;
-      continue;
-    }
-    limit_pending_ = worker_.limiter().Check(check, [this](const LimitVerdict& verdict) {
-      const auto self = shared_from_this();
-      const auto finished = std::move(limit_pending_);
-      OnVerdict(verdict);
-      if (!verdict.Refuses()) Admit();
-    });
-    return;
+    case Admission::Outcome::kUnauthorized:
+    case Admission::Outcome::kForbidden:
+      RefuseUnidentified(*admission.policy,
+                         admission.outcome == Admission::Outcome::kForbidden);
+      return;
+    case Admission::Outcome::kAsk:
+      break;
   }
-  admitted_();
+  limit_started_ns_ = net::EventLoop::ReadClockNs();
+  if (limits_.Begin(worker_.limiter(), [this] {
+        const auto self = shared_from_this();
+        OnVerdicts();
+      })) {
+    OnVerdicts();
+  }
 }
 
-void Exchange::OnVerdict(const LimitVerdict& verdict) {
+void Exchange::OnVerdicts() {
   worker_.metrics().limit_duration.Observe(
       static_cast<uint64_t>((net::EventLoop::ReadClockNs() - limit_started_ns_) / 1000));
-  limit_outcome_ = OutcomeOf(verdict);
-  Add(worker_.metrics().limits, limit_outcome_);
-  verdicts_.push_back(verdict);
-  cache::HeaderMap fields;
-  SetLimitFields(verdicts_, worker_.WallNow(), fields);
+  for (const LimitVerdict& verdict : limits_.verdicts().subspan(verdicts_seen_)) {
+    limit_outcome_ = OutcomeOf(verdict);
+    Add(worker_.metrics().limits, limit_outcome_);
+    limit_policy_ = verdict.policy->name;
+  }
+  verdicts_seen_ = limits_.verdicts().size();
   limit_fields_.clear();
-  http1::AppendFields(limit_fields_, fields);
-  if (verdict.Refuses()) RefuseByLimit(verdict);
+  AppendLimitFields(limits_.verdicts(), worker_.WallNow(), limit_fields_);
+  if (const LimitVerdict* refusal = limits_.refusal()) {
+    RefuseByLimit(*refusal);
+  } else {
+    admitted_();
+  }
 }
 
 void Exchange::RefuseByLimit(const LimitVerdict& verdict) {
-  const LimitAnswer answer = RefusalOf(verdict);
+  const LimitAnswer answer = RefusalOf(verdict, worker_.Random());
+  limit_policy_ = verdict.policy->name;
+  limit_outcome_ = OutcomeOf(verdict);
   outcome_ = Outcome::kLimited;
   Problem problem;
   problem.body = answer.body;
@@ -89,17 +70,49 @@ void Exchange::RefuseByLimit(const LimitVerdict& verdict) {
   SendProblem(answer.status, "rate limit exceeded", "rate-limited", std::move(problem));
 }
 
-void Exchange::RefuseUnidentified(const rules::RateLimitPolicy& policy) {
-  const LimitAnswer answer = UnauthorizedOf(policy);
-  limit_outcome_ = LimitOutcome::kNoKey;
+void Exchange::RefuseUnidentified(const rules::RateLimitPolicy& policy, bool unknown) {
+  const LimitAnswer answer = unknown ? ForbiddenOf() : UnauthorizedOf(policy);
+  limit_outcome_ = unknown ? LimitOutcome::kUnknownKey : LimitOutcome::kNoKey;
   Add(worker_.metrics().limits, limit_outcome_);
   outcome_ = Outcome::kLimited;
   Problem problem;
   problem.body = answer.body;
-  http1::AppendField(problem.fields, "WWW-Authenticate", answer.authenticate);
+  if (!answer.authenticate.empty()) {
+    http1::AppendField(problem.fields, "WWW-Authenticate", answer.authenticate);
+  }
   reader_ = {};
   task_.reset();
-  SendProblem(answer.status, "an API key is required", "no-key", std::move(problem));
+  SendProblem(answer.status, unknown ? "the API key is unknown" : "an API key is required",
+              unknown ? "unknown-key" : "no-key", std::move(problem));
+}
+
+// The origin has answered this request: what it says of limits, and what its answer cost.
+void Exchange::SettleLimits(cache::HeaderMap& answer) {
+  if (limits_.verdicts().empty()) return;
+  for (const LimitCheck& check : limits_.checks()) {
+    const int64_t more = CostAfter(*check.policy, answer, check.cost);
+    if (more > 0) worker_.limiter().ChargeAfter(check, more);
+  }
+  MergeOriginFields(limits_.verdicts(), answer, worker_.WallNow(), limit_fields_);
+}
+
+// The same where the task that we lead has asked the origin.
+void Exchange::SettleLimitsOfTask(const cache::StoredResponse& response) {
+  cache::HeaderMap theirs = task_->limit_fields();
+  const bool costs = std::any_of(
+      limits_.checks().begin(), limits_.checks().end(),
+      [](const LimitCheck& check) { return !check.policy->cost_field.name.empty(); });
+  if (costs && !task_->revalidated()) {
+    const cache::HeaderMap answer = response.Fields();
+    for (const LimitCheck& check : limits_.checks()) {
+      if (const auto units = answer.First(check.policy->cost_field.name)) {
+        theirs.Add(check.policy->cost_field.name, *units);
+      }
+    }
+  }
+  SettleLimits(theirs);
+  for (const LimitCheck& check : limits_.checks()) theirs.Remove(check.policy->cost_field.name);
+  http1::AppendFields(limit_fields_, theirs);
 }
 
 }  // namespace satchel::proxy

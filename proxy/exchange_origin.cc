@@ -25,7 +25,6 @@ void Exchange::GoToOrigin() {
   state_ = State::kFetching;
   wait_timer_.Cancel();
   at_origin_ = true;
-  next_policy_ = 0;
   admitted_ = [this] { StartPass(); };
   Admit();
 }
@@ -217,6 +216,7 @@ void Exchange::SendPassedHead(cache::ResponseHead& head, const http1::Framing& f
   if (!client_) return;
   state_ = State::kSending;
   BeginTee(head, framing);
+  SettleLimits(head.fields);
   const bool no_content = head.status == 204 || head.status == 304;
   pass_body_ = HasBody() && !no_content;
   std::optional<uint64_t> length;

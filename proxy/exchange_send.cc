@@ -240,6 +240,7 @@ bool Exchange::BeginStreaming(const FillView& view) {
     } else {
       outcome_ = Outcome::kMiss;
     }
+    if (upstream_status_ != 0) SettleLimitsOfTask(*response);
   }
   if (view.complete) {
     reader_ = {};
@@ -406,6 +407,7 @@ void Exchange::Finish() {
 
 void Exchange::OnResponseSent() {
   state_ = State::kDone;
+  limits_.ReleaseSlots();
   if (!logged_) Log();
   reader_ = {};
   task_.reset();
@@ -452,6 +454,9 @@ void Exchange::Log() {
   }
   record.limit_policy = limit_policy_;
   record.limit = limit_outcome_;
+  for (const LimitCheck& check : limits_.checks()) {
+    if (check.policy->name == limit_policy_) record.limit_identity = check.id_text();
+  }
   record.error = error_;
   worker_.access_log().Write(record);
 }

@@ -137,6 +137,13 @@ void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::Head
       case cache::FieldId::kContentEncoding:
       case cache::FieldId::kContentRange:
         continue;
+      case cache::FieldId::kRateLimit:
+      case cache::FieldId::kRateLimitPolicy:
+      case cache::FieldId::kXRateLimitLimit:
+      case cache::FieldId::kXRateLimitRemaining:
+      case cache::FieldId::kXRateLimitReset:
+        limit_fields_.Add(field.id, field.value);
+        continue;
       default:
         if (!stored.Has(field.name)) http1::AppendField(own_fields_, field.name, field.value);
     }

@@ -67,6 +67,8 @@ class FillTask final : public FetchHandler,
   cache::Reason verdict_reason() const { return verdict_reason_; }
   // Field lines of the origin's answer that are this request's alone and are not stored with it.
   const std::string& own_fields() const { return own_fields_; }
+  // The origin's own limits, for the same client alone.
+  const cache::HeaderMap& limit_fields() const { return limit_fields_; }
   // Cache-Status members of the caches between us and the origin.
   const std::string& inner_status() const { return inner_status_; }
 
@@ -132,6 +134,7 @@ class FillTask final : public FetchHandler,
   cache::Reason verdict_reason_ = cache::Reason::kNone;
   std::string inner_status_;
   std::string own_fields_;
+  cache::HeaderMap limit_fields_;
 };
 
 }  // namespace satchel::proxy

@@ -1,6 +1,7 @@
 #include "proxy/local_limiter.h"
 
 #include <algorithm>
+#include <bitset>
 #include <functional>
 
 namespace satchel::proxy {
@@ -10,11 +11,37 @@ LocalLimiter::LocalLimiter(size_t max_identities) {
   for (auto& shard : shards_) shard = std::make_unique<Shard>(each);
 }
 
-rules::LimitTable::Verdict LocalLimiter::Check(std::string_view key, const rules::Plan& plan,
-                                               const rules::Charge& charge, int64_t now_us) {
-  Shard& shard = *shards_[std::hash<std::string_view>()(key) % kShards];
+size_t LocalLimiter::ShardOf(std::string_view key) {
+  return std::hash<std::string_view>()(key) % kShards;
+}
+
+int64_t LocalLimiter::Check(std::span<const rules::LimitAsk> asks, const rules::Charge& charge,
+                            int64_t now_us, std::span<rules::LimitStates> states) {
+  std::bitset<kShards> wanted;
+  for (const rules::LimitAsk& ask : asks) wanted.set(ShardOf(ask.key));
+  // Always in the same order: two calls can't wait for each other.
+  std::array<std::unique_lock<std::mutex>, kShards> locks;
+  for (size_t i = 0; i < kShards; ++i) {
+    if (wanted[i]) locks[i] = std::unique_lock(shards_[i]->mutex);
+  }
+  std::array<rules::LimitTable::Node*, kMaxAsks> nodes;
+  for (size_t i = 0; i < asks.size(); ++i) {
+    nodes[i] = shards_[ShardOf(asks[i].key)]->table.Find(asks[i], now_us, i);
+  }
+  return rules::LimitTable::Check(std::span(nodes).first(asks.size()), asks, charge, now_us,
+                                  states);
+}
+
+void LocalLimiter::GiveBack(std::string_view key, int64_t slots) {
+  Shard& shard = *shards_[ShardOf(key)];
   const std::lock_guard lock(shard.mutex);
-  return shard.table.Check(key, plan, charge, now_us);
+  shard.table.GiveBack(key, slots);
+}
+
+bool LocalLimiter::Forget(std::string_view key) {
+  Shard& shard = *shards_[ShardOf(key)];
+  const std::lock_guard lock(shard.mutex);
+  return shard.table.Forget(key);
 }
 
 size_t LocalLimiter::identities() const {

@@ -15,7 +15,7 @@ namespace satchel::proxy {
 template <size_t N>
 using Words = std::array<std::string_view, N>;
 
-// Collects families; each call adds one. For metrics.cc.
+// Collects families; each call adds one.
 class MetricWriter {
   using ClientMetric = prometheus::ClientMetric;
   using Label = ClientMetric::Label;
@@ -112,5 +112,10 @@ class MetricWriter {
   std::vector<prometheus::MetricFamily>& out_;
   const std::vector<const WorkerMetrics*>& workers_;
 };
+
+// What instances share: Redis servers, purges, limits (metrics_fleet.cc).
+void WriteRedisNodes(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers);
+void WritePurges(MetricWriter& out, const PurgeStatus& purges);
+void WriteLimits(MetricWriter& out, const SharedLimits& limits);
 
 }  // namespace satchel::proxy

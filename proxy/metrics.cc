@@ -1,10 +1,8 @@
 #include "proxy/metrics.h"
 
-#include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
-#include <map>
 #include <sstream>
 #include <utility>
 
@@ -27,7 +25,8 @@ constexpr Words<static_cast<size_t>(cache::BadRecord::kCount)> kBadRecords = {
 constexpr Words<static_cast<size_t>(LockResult::kCount)> kLockResults = {"taken", "busy", "unknown",
                                                                          "lost"};
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
-    "none", "allowed", "refused", "no-key", "shadow", "local-share", "open", "closed"};
+    "none",   "allowed",     "refused", "no-key", "unknown-key",
+    "shadow", "local-share", "open",    "closed"};
 constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
     "resolve",      "connect",       "connect-timeout", "tls",      "first-byte-timeout",
     "idle-timeout", "total-timeout", "reset",           "protocol", "no-server"};
@@ -210,80 +209,16 @@ void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const Process
               &M::redis_late_replies);
 }
 
-constexpr uint64_t RedisNodeStatus::*kRedisSums[] = {
-    &RedisNodeStatus::connected,       &RedisNodeStatus::breaker_open,
-    &RedisNodeStatus::calls,           &RedisNodeStatus::errors,
-    &RedisNodeStatus::deadline_misses, &RedisNodeStatus::rejected,
-    &RedisNodeStatus::dropped,         &RedisNodeStatus::redirects,
-    &RedisNodeStatus::disconnects,     &RedisNodeStatus::failed_connects,
-    &RedisNodeStatus::breaker_opened,  &RedisNodeStatus::bytes_in,
-    &RedisNodeStatus::bytes_out};
-
-std::map<std::string, RedisNodeStatus> RedisNodes(
-    const std::vector<const WorkerMetrics*>& workers) {
-  std::map<std::string, RedisNodeStatus> nodes;
-  for (const WorkerMetrics* worker : workers) {
-    const std::lock_guard lock(worker->redis_nodes_mutex);
-    for (const RedisNodeStatus& one : worker->redis_nodes) {
-      RedisNodeStatus& sum = nodes[one.server];
-      for (const auto field : kRedisSums) sum.*field += one.*field;
-      sum.latency_us = std::max(sum.latency_us, one.latency_us);
-    }
-  }
-  return nodes;
-}
-
-void WriteRedisNodes(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers) {
-  const auto nodes = RedisNodes(workers);
-  if (nodes.empty()) return;
-  const auto family = [&](MetricType type, const char* name, const char* help, auto value) {
-    out.Family(type, name, help);
-    for (const auto& [server, node] : nodes) out.Series(value(node), {{"server", server}});
-  };
-  const auto plain = [&](MetricType type, const char* name, const char* help,
-                         uint64_t RedisNodeStatus::*field) {
-    family(type, name, help,
-           [field](const RedisNodeStatus& node) { return static_cast<double>(node.*field); });
-  };
-  using S = RedisNodeStatus;
-  constexpr MetricType kCounter = MetricType::Counter;
-  plain(MetricType::Gauge, "satchel_redis_node_connected",
-        "Workers whose connection to this Redis server works.", &S::connected);
-  plain(MetricType::Gauge, "satchel_redis_node_breaker_open",
-        "Workers that do not ask this Redis server at the moment.", &S::breaker_open);
-  family(MetricType::Gauge, "satchel_redis_node_latency_seconds",
-         "Moving average of the time of a small call, of the slowest worker.",
-         [](const S& node) { return static_cast<double>(node.latency_us) / 1e6; });
-  plain(kCounter, "satchel_redis_calls_total", "Calls to Redis.", &S::calls);
-  plain(kCounter, "satchel_redis_errors_total",
-        "Calls that were answered with an error, late, or not at all.", &S::errors);
-  plain(kCounter, "satchel_redis_deadline_misses_total", "Of these, those that came too late.",
-        &S::deadline_misses);
-  plain(kCounter, "satchel_redis_rejected_total",
-        "Calls not sent: no connection, breaker open, queue full.", &S::rejected);
-  plain(kCounter, "satchel_redis_queue_drops_total",
-        "Stores dropped from a full queue to make room.", &S::dropped);
-  plain(kCounter, "satchel_redis_redirects_total", "MOVED, ASK and TRYAGAIN of a cluster.",
-        &S::redirects);
-  plain(kCounter, "satchel_redis_disconnects_total", "Connections lost.", &S::disconnects);
-  plain(kCounter, "satchel_redis_failed_connects_total", "Attempts to connect that failed.",
-        &S::failed_connects);
-  plain(kCounter, "satchel_redis_breaker_opened_total", "Times a breaker opened.",
-        &S::breaker_opened);
-  plain(kCounter, "satchel_redis_received_bytes_total", "Bytes received from Redis.", &S::bytes_in);
-  plain(kCounter, "satchel_redis_sent_bytes_total", "Bytes sent to Redis.", &S::bytes_out);
-}
-
-void WriteRest(MetricWriter& out, const ProcessStatus& process, size_t workers) {
+void WriteChecks(MetricWriter& out, const ProcessStatus& process) {
   out.Counted("satchel_rate_limit_checks_total", "Rate limit checks, by verdict.", "verdict",
               kLimitOutcomes, &M::limits);
   out.Durations("satchel_rate_limit_check_seconds", "Time of a rate limit check.",
                 &M::limit_duration);
-  out.Gauge("satchel_rate_limit_identities", "Identities counted in this process.",
-            static_cast<double>(process.limit_identities));
-  out.Counted("satchel_rate_limit_evictions_total",
-              "Identities forgotten because the table in this process was full.",
-              static_cast<double>(process.limit_evictions));
+  if (process.limits != nullptr) WriteLimits(out, *process.limits);
+}
+
+void WriteRest(MetricWriter& out, const ProcessStatus& process, size_t workers) {
+  WriteChecks(out, process);
   out.Counted("satchel_bounds_hit_total", "Times something bounded was at its bound.", "bound",
               kBounds, &M::bounds);
 
@@ -327,55 +262,6 @@ void WriteRest(MetricWriter& out, const ProcessStatus& process, size_t workers) 
               info.cpu_seconds);
   out.Gauge("process_start_time_seconds", "Start time in seconds since the epoch.",
             process.start_time);
-}
-
-void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
-  const auto number = [](uint64_t value) { return static_cast<double>(value); };
-  out.Family(MetricType::Counter, "satchel_purges_total",
-             "Purges that took effect here, whoever asked for them.");
-  for (size_t kind = 0; kind < cache::kPurgeKinds; ++kind) {
-    const std::string word(cache::PurgeKindWord(static_cast<cache::PurgeKind>(kind)));
-    out.Series(number(purges.table.applied[kind][0]), {{"kind", word}, {"mode", "hard"}});
-    out.Series(number(purges.table.applied[kind][1]), {{"kind", word}, {"mode", "soft"}});
-  }
-  out.Gauge("satchel_purge_table_records", "Names in the purge table.",
-            number(purges.table.records));
-  out.Family(MetricType::Counter, "satchel_purged_responses_total",
-             "Stored responses met after a purge: gone, stale, or doubtful (to be validated).");
-  out.Series(number(purges.table.gone), {{"fate", "gone"}});
-  out.Series(number(purges.table.softened), {{"fate", "stale"}});
-  out.Series(number(purges.table.doubtful), {{"fate", "doubtful"}});
-  out.Gauge("satchel_purge_refreshes_waiting", "URLs to be fetched again after a purge.",
-            number(purges.refreshes_waiting));
-  if (!purges.shared) return;
-  out.Gauge("satchel_purge_coherent", "1 while purges of other instances are known in time.",
-            purges.coherent ? 1 : 0);
-  out.Gauge("satchel_purge_channel_up", "1 while the subscribed connection stands.",
-            purges.channel_up ? 1 : 0);
-  out.Counted("satchel_purge_channel_disconnects_total", "Times that connection was lost.",
-              number(purges.channel_disconnects));
-  out.Family(MetricType::Counter, "satchel_purge_batches_total",
-             "Batches of purges: published, applied here alone for now, received of others.");
-  out.Series(number(purges.published), {{"way", "published"}});
-  out.Series(number(purges.unpublished), {{"way", "alone"}});
-  out.Series(number(purges.received), {{"way", "received"}});
-  out.Counted("satchel_purge_gaps_total", "Messages that did not follow on the last one known.",
-              number(purges.gaps));
-  out.Counted("satchel_purge_repaired_total", "Batches learned from the log after such a gap.",
-              number(purges.repaired));
-  out.Counted("satchel_purge_log_losses_total",
-              "Times the log was found lost and begun anew: everything stored became doubtful.",
-              number(purges.epoch_losses));
-  out.Counted("satchel_purge_log_failed_reads_total", "Readings of the log without an answer.",
-              number(purges.failed_reads));
-  out.Counted("satchel_purge_doubts_total",
-              "Times everything stored became doubtful because nothing could be heard.",
-              number(purges.doubted));
-  out.Gauge("satchel_purge_lag_seconds",
-            "Of the last message: from the purge by Redis' clock to its effect here.",
-            number(purges.lag_us) / 1e6);
-  out.Gauge("satchel_instances_live", "Instances that share the Redis, this one included.",
-            number(purges.live_instances));
 }
 
 }  // namespace

@@ -22,6 +22,8 @@ struct MetricFamily;
 
 namespace satchel::proxy {
 
+struct SharedLimits;
+
 // A number written by one thread and read by any. Add() and Subtract() are for the owner only: a
 // plain load and store, no locked instruction.
 using Counter = std::atomic<uint64_t>;
@@ -107,6 +109,7 @@ enum class LimitOutcome : uint8_t {
   kAllowed,
   kRefused,     // 429
   kNoKey,       // 401
+  kUnknownKey,  // 403
   kShadow,      // would have been refused
   kLocalShare,  // allowed by the local window: Redis is away
   kOpen,        // allowed unseen: Redis is away
@@ -308,8 +311,7 @@ struct ProcessStatus {
   bool ready = false;
   bool draining = false;
   bool l2_configured = false;
-  uint64_t limit_identities = 0;  // of the in-process windows
-  uint64_t limit_evictions = 0;
+  const SharedLimits* limits = nullptr;
   uint64_t log_lines_written = 0;
   uint64_t log_lines_dropped = 0;
   uint64_t log_write_errors = 0;

@@ -63,7 +63,7 @@ class Purger {
   size_t live_instances() const { return redis_ ? redis_->fleet.live() : 1; }
   // For others that listen, or null without Redis.
   redis::Subscriber* subscriber() { return redis_ ? &redis_->subscriber : nullptr; }
-  redis::Fleet* fleet() { return redis_ ? &redis_->fleet : nullptr; }
+  redis::Commander* commander() { return redis_ ? redis_->commander.get() : nullptr; }
   PurgeStatus status() const;
 
  private:

@@ -1,292 +1,239 @@
 #include "proxy/rate_limiter.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
+#include "proxy/limit_batch.h"
+#include "proxy/limit_keys.h"
 #include "proxy/redis/lua/sliding_window.lua.h"
 
 namespace satchel::proxy {
 namespace {
 
-using rules::WindowState;
-
-constexpr size_t kMaxWindows = rules::LimitTable::kMaxWindows;
-
-const redis::Script& SlidingWindow() {
-  static const redis::Script script(redis::lua::kSlidingWindow);
-  return script;
-}
-
 int64_t NowUs() { return net::EventLoop::ReadClockNs() / 1000; }
 
-size_t WindowCount(const rules::Plan& plan) { return std::min(plan.windows.size(), kMaxWindows); }
-
-LimitVerdict MakeVerdict(const LimitCheck& check, bool allowed, LimitVerdict::Source source,
-                         std::span<const WindowState> states) {
-  LimitVerdict verdict;
-  verdict.allowed = allowed;
-  verdict.source = source;
-  verdict.policy = check.policy;
-  verdict.window_count = static_cast<uint8_t>(states.size());
-  int64_t longest = 0;
-  for (size_t i = 0; i < states.size(); ++i) {
-    const rules::RateWindow& window = check.plan->windows[i];
-    const WindowState& state = states[i];
-    verdict.window_storage[i] = {
-        .name = window.name,
-        .limit = window.limit,
-        .window_us = window.window.count(),
-        .remaining = std::max<int64_t>(0, state.remaining),
-        .reset_us = std::max<int64_t>(0, state.reset),
-        .wait_us = allowed ? 0 : state.wait,
-    };
-    if (allowed || longest < 0) continue;
-    if (state.wait < 0 || state.wait > longest) {
-      longest = state.wait;  // -1, never, is the longest of all
-      verdict.violated = static_cast<int8_t>(i);
-    }
+uint64_t HashOf(std::span<const LimitCheck> group) {
+  uint64_t hash = 0;
+  for (const LimitCheck& check : group) {
+    // The id is a piece of a SHA-256: any part of it is as good as a hash of the whole.
+    uint64_t bits;
+    std::memcpy(&bits, check.id.data(), sizeof bits);
+    bits ^= reinterpret_cast<uintptr_t>(check.plan) ^ static_cast<uint64_t>(check.cost);
+    hash = (hash ^ bits) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
   }
-  return verdict;
+  return hash;
+}
+
+rules::LimitAsk AskOf(const LimitCheck& check, std::string_view key, uint64_t share) {
+  return {.key = key,
+          .plan = check.plan,
+          .unit = check.cost,
+          .max_entries = check.policy->max_entries,
+          .penalty = check.policy->penalty.count(),
+          .share = share};
 }
 
 }  // namespace
 
-struct RateLimiter::Waiter {
-  Done done;  // empty: answered or cancelled
-};
-
-struct RateLimiter::Batch {
-  LimitCheck check;
-  std::vector<std::shared_ptr<Waiter>> waiters;
-  int64_t sent_us = 0;
-};
-
-size_t RateLimiter::HashTarget::operator()(const Target& target) const {
-  // The id is a piece of a SHA-256: any part of it is as good as a hash of the whole.
-  uint64_t bits;
-  std::memcpy(&bits, target.id.data(), sizeof bits);
-  const auto plan = reinterpret_cast<uintptr_t>(target.plan);
-  return (bits ^ plan ^ static_cast<uint64_t>(target.cost)) * 0x9e3779b97f4a7c15u;
-}
-
-RateLimiter::RateLimiter(net::EventLoop& loop, redis::Commander* client, LocalLimiter& local,
+RateLimiter::RateLimiter(net::EventLoop& loop, redis::Commander* client, SharedLimits& shared,
                          Options options)
-    : loop_(loop), client_(client), local_(local), options_(std::move(options)) {
-  if (client_ != nullptr) client_->AddScript(SlidingWindow());
+    : loop_(loop),
+      client_(client),
+      shared_(shared),
+      options_(std::move(options)),
+      refusals_(options_.refusals),
+      slots_(loop, client) {
+  if (client_ != nullptr) client_->AddScript(Script());
 }
 
 RateLimiter::~RateLimiter() = default;
 
-std::string RateLimiter::KeyOf(const LimitCheck& check, const rules::RateWindow& window) const {
-  std::string key = options_.prefix;
-  key += ":rl:{";
-  key.append(check.id.data(), check.id.size());
-  key += "}:";
-  key += check.policy->name;
-  key += ':';
-  key += window.name;
-  key += ':';
-  key += std::to_string(window.window.count());
-  return key;
+const redis::Script& RateLimiter::Script() {
+  static const redis::Script script(redis::lua::kSlidingWindow);
+  return script;
 }
 
-const LimitVerdict& RateLimiter::Count(const LimitVerdict& verdict) {
-  counters_.checks.Add();
-  (verdict.allowed ? counters_.allowed : counters_.refused).Add();
-  return verdict;
+size_t RateLimiter::GroupEnd(std::span<const LimitCheck> checks, size_t begin) const {
+  const bool split = client_ != nullptr && client_->clustered();
+  size_t end = begin + 1;
+  while (end < checks.size() && end - begin < LocalLimiter::kMaxAsks &&
+         checks[end].policy->mode == checks[begin].policy->mode &&
+         (!split || checks[end].id == checks[begin].id)) {
+    ++end;
+  }
+  return end;
 }
 
-std::optional<LimitVerdict> RateLimiter::TryLocal(const LimitCheck& check) {
-  if (client_ == nullptr) return Count(DecideLocally(check));
+bool RateLimiter::DecideNow(LimitRequest& request, std::span<const LimitCheck> group) {
+  if (client_ == nullptr) {
+    DecideInProcess(request, group, LimitVerdict::Source::kLocal, 1);
+    return true;
+  }
   if (generation_ != client_->generation()) {
     // Another server, or the same one emptied: its refusals mean nothing any more.
     generation_ = client_->generation();
-    ForgetRefusals();
+    refusals_.Clear();
   }
-  if (std::optional<LimitVerdict> known = Remembered(check)) {
-    counters_.from_memory.Add();
-    return Count(*known);
-  }
-  // The id is the hash tag of all its keys.
-  if (!client_->available({check.id.data(), check.id.size()})) return Count(FallBack(check));
-  return std::nullopt;
-}
-
-LimitVerdict RateLimiter::FallBack(const LimitCheck& check) {
-  counters_.store_down.Add();
-  switch (check.policy->store_down) {
-    case rules::StoreDown::kOpen:
-      return MakeVerdict(check, true, LimitVerdict::Source::kOpen, {});
-    case rules::StoreDown::kClosed:
-      return MakeVerdict(check, false, LimitVerdict::Source::kClosed, {});
-    case rules::StoreDown::kLocalShare:
-      break;
-  }
-  return DecideLocally(check);
-}
-
-LimitVerdict RateLimiter::DecideLocally(const LimitCheck& check) {
-  key_.assign(check.id.data(), check.id.size());
-  key_ += ':';
-  key_ += check.policy->name;
-  const rules::LimitTable::Verdict verdict =
-      local_.Check(key_, *check.plan, {.unit = check.cost, .count = 1}, NowUs());
-  return MakeVerdict(check, verdict.granted > 0, LimitVerdict::Source::kLocal,
-                     {verdict.states.data(), verdict.windows});
-}
-
-std::optional<LimitVerdict> RateLimiter::Remembered(const LimitCheck& check) {
-  const auto found = refusals_.find({check.id, check.policy, check.plan, 0});
-  if (found == refusals_.end()) return std::nullopt;
-  const Refusal& refusal = found->second;
   const int64_t now = NowUs();
-  if (now >= refusal.until_us) {
-    refusals_.erase(found);
-    return std::nullopt;
+  for (const LimitCheck& check : group) {
+    if (const auto known = refusals_.Find(check, now)) {
+      counters_.from_memory.Add();
+      Count(check, *known);
+      request.verdicts_.push_back(*known);
+      return true;
+    }
   }
-  if (check.cost < refusal.cost) return std::nullopt;
-  std::array<WindowState, kMaxWindows> states;
-  const size_t count = std::min(refusal.states.size(), WindowCount(*check.plan));
-  for (size_t i = 0; i < count; ++i) {
-    states[i] = refusal.states[i];
-    const int64_t passed = now - refusal.at_us;
-    states[i].reset = std::max<int64_t>(0, states[i].reset - passed);
-    if (states[i].wait > 0) states[i].wait = std::max<int64_t>(0, states[i].wait - passed);
+  if (LimitLeases::LengthFor(group) > 0) {
+    if (const auto* states = leases_.Use(HashOf(group), group, now)) {
+      counters_.from_lease.Add();
+      Conclude(request, group, true, LimitVerdict::Source::kLease, *states);
+      return true;
+    }
   }
-  return MakeVerdict(check, false, LimitVerdict::Source::kRefusal, {states.data(), count});
+  // The id is the hash tag of all keys of a check.
+  if (!client_->available(group.front().id_text())) {
+    FallBack(request, group, /*owed=*/true);
+    return true;
+  }
+  if (!shared_.debts.empty()) PayDebts();
+  return false;
 }
 
-void RateLimiter::Remember(const LimitCheck& check, std::span<const WindowState> states,
-                           int64_t sent_us) {
-  // Slots leave by age alone, so the refusal holds until the last window that lacks room has it
-  // again. Counted from when the call was sent, hence never too long.
-  int64_t wait = 0;
-  for (const WindowState& state : states) {
-    wait = std::max(wait, state.wait < 0 ? options_.refusal_cap_us : state.wait);
-  }
-  if (wait <= 0) return;
-  const int64_t until = sent_us + std::min(wait, options_.refusal_cap_us);
-  if (refusals_.size() >= options_.max_refusals) MakeRoomForRefusals(sent_us);
-  Refusal& refusal = refusals_[{check.id, check.policy, check.plan, 0}];
-  refusal.at_us = sent_us;
-  refusal.until_us = until;
-  refusal.cost = check.cost;
-  refusal.states.assign(states.begin(), states.end());
-}
-
-void RateLimiter::MakeRoomForRefusals(int64_t now_us) {
-  std::erase_if(refusals_, [now_us](const auto& entry) { return entry.second.until_us <= now_us; });
-  // Forgetting costs a call, nothing else: half of them, so that this is not done at each one.
-  if (refusals_.size() < options_.max_refusals) return;
-  bool drop = false;
-  std::erase_if(refusals_, [&drop](const auto&) { return drop = !drop; });
-}
-
-std::unique_ptr<RateLimiter::Pending> RateLimiter::Check(const LimitCheck& check, Done done) {
-  struct Handle final : Pending {
-    ~Handle() override { waiter->done = nullptr; }
-    std::shared_ptr<Waiter> waiter = std::make_shared<Waiter>();
+void RateLimiter::FallBack(LimitRequest& request, std::span<const LimitCheck> group,
+                           bool owed) {
+  const auto by = [](rules::StoreDown what) {
+    return [what](const LimitCheck& check) { return check.policy->store_down == what; };
   };
-  auto handle = std::make_unique<Handle>();
-  handle->waiter->done = std::move(done);
-  std::shared_ptr<Batch>& batch = open_batches_[{check.id, check.policy, check.plan, check.cost}];
+  counters_.store_down.Add();
+  // One that is closed refuses before anything is charged.
+  const auto closed = std::find_if(group.begin(), group.end(), by(rules::StoreDown::kClosed));
+  if (closed != group.end()) {
+    Conclude(request, {closed, 1}, false, LimitVerdict::Source::kClosed, {});
+    return;
+  }
+  std::vector<LimitCheck> counted;
+  std::copy_if(group.begin(), group.end(), std::back_inserter(counted),
+               by(rules::StoreDown::kLocalShare));
+  if (!counted.empty()) {
+    const uint64_t share = shared_.instances.load(std::memory_order_relaxed);
+    if (!DecideInProcess(request, counted, LimitVerdict::Source::kShare, share)) return;
+    for (size_t i = 0; owed && i < counted.size(); ++i) {
+      shared_.debts.Add(counted[i], counted[i].cost, NowUs());
+    }
+  }
+  for (const LimitCheck& check : group) {
+    if (check.policy->store_down != rules::StoreDown::kOpen) continue;
+    Conclude(request, {&check, 1}, true, LimitVerdict::Source::kOpen, {});
+  }
+}
+
+bool RateLimiter::DecideInProcess(LimitRequest& request, std::span<const LimitCheck> group,
+                                  LimitVerdict::Source source, uint64_t share) {
+  std::vector<std::string> keys;
+  std::vector<rules::LimitAsk> asks;
+  keys.reserve(group.size());
+  for (const LimitCheck& check : group) {
+    keys.push_back(LocalKey(check));
+    asks.push_back(AskOf(check, keys.back(), share));
+  }
+  scratch_.resize(group.size());
+  const bool granted = shared_.local.Check(asks, {}, NowUs(), scratch_) > 0;
+  if (granted) {
+    for (size_t i = 0; i < group.size(); ++i) {
+      if (group[i].plan->concurrent == 0) continue;
+      request.slots_.push_back({std::move(keys[i]), {}});
+    }
+  }
+  Conclude(request, group, granted, source, scratch_);
+  return granted;
+}
+
+// What Redis let through is written down here too: should it go away, this instance's share of
+// the window is already used as far as it is.
+void RateLimiter::WriteDown(std::span<const LimitCheck> group, int64_t calls) {
+  for (const LimitCheck& check : group) {
+    if (check.policy->store_down != rules::StoreDown::kLocalShare) continue;
+    const std::string key = LocalKey(check);
+    rules::LimitAsk ask = AskOf(check, key, 1);
+    ask.slots = false;
+    rules::LimitStates states;
+    shared_.local.Check({&ask, 1}, {.count = calls, .force = true}, NowUs(), {&states, 1});
+  }
+}
+
+void RateLimiter::Conclude(LimitRequest& request, std::span<const LimitCheck> group, bool granted,
+                           LimitVerdict::Source source,
+                           std::span<const rules::LimitStates> states) {
+  for (size_t i = 0; i < group.size(); ++i) {
+    LimitVerdict verdict =
+        VerdictOf(group[i], granted, source, states.empty() ? rules::LimitStates() : states[i]);
+    if (source == LimitVerdict::Source::kClosed) verdict.allowed = false;
+    // One that did not stand in the way of a refusal was not charged either: nothing to count.
+    if (granted || !verdict.allowed) Count(group[i], verdict);
+    request.verdicts_.push_back(verdict);
+  }
+}
+
+void RateLimiter::Count(const LimitCheck& check, const LimitVerdict& verdict) {
+  counters_.checks.Add();
+  (verdict.allowed ? counters_.allowed : counters_.refused).Add();
+  LimitStats::Series*& series = series_[check.plan];
+  if (series == nullptr) series = &shared_.stats.For(check);
+  shared_.stats.Count(*series, check, verdict, net::EventLoop::ReadClockMs());
+}
+
+void RateLimiter::ForgetConfiguration() {
+  refusals_.Clear();
+  leases_.Clear();
+  series_.clear();
+}
+
+void RateLimiter::Forget(std::string_view id) {
+  if (id.empty()) {
+    refusals_.Clear();
+  } else {
+    refusals_.Forget(id);
+  }
+  leases_.Clear();
+  forgotten_us_ = NowUs();
+}
+
+void RateLimiter::GiveBack(const LimitRequest::Slot& slot) {
+  if (slot.member.empty()) {
+    shared_.local.GiveBack(slot.key);
+  } else {
+    slots_.GiveBack(slot.key, slot.member);
+  }
+}
+
+void RateLimiter::Join(LimitRequest& request, std::span<const LimitCheck> group) {
+  const uint64_t hash = HashOf(group);
+  uint64_t place = hash;
+  std::shared_ptr<Batch>* open = &open_batches_[place];
+  // Another question of the same hash keeps its place.
+  while (*open != nullptr && !std::equal(group.begin(), group.end(), (*open)->checks.begin(),
+                                         (*open)->checks.end())) {
+    open = &open_batches_[++place];
+  }
+  std::shared_ptr<Batch> batch = *open;
   if (batch == nullptr) {
-    batch = std::make_shared<Batch>();
-    batch->check = check;
+    batch = *open = std::make_shared<Batch>();
+    batch->checks.assign(group.begin(), group.end());
+    batch->hash = hash;
   } else {
     counters_.coalesced.Add();
   }
-  batch->waiters.push_back(handle->waiter);
-  if (!flush_scheduled_) {
-    flush_scheduled_ = true;
-    loop_.AtTurnEnd([this, alive = std::weak_ptr(alive_)] {
-      if (!alive.expired()) SendBatches();
-    });
-  }
-  return handle;
-}
-
-void RateLimiter::SendBatches() {
-  flush_scheduled_ = false;
-  const std::weak_ptr<int> alive = alive_;
-  const int64_t now_us = NowUs();
-  for (const auto& [target, batch] : std::exchange(open_batches_, {})) {
-    std::erase_if(batch->waiters, [](const auto& waiter) { return !waiter->done; });
-    if (batch->waiters.empty()) continue;
-    const LimitCheck& check = batch->check;
-    const size_t windows = WindowCount(*check.plan);
-    redis::ScriptArguments arguments;
-    for (size_t i = 0; i < windows; ++i) arguments.Key(KeyOf(check, check.plan->windows[i]));
-    arguments.Arg(check.cost).Arg(static_cast<int64_t>(batch->waiters.size())).Arg("0").Arg("0");
-    for (size_t i = 0; i < windows; ++i) {
-      const rules::WindowSpec spec = rules::SpecOf(check.plan->windows[i]);
-      arguments.Arg(spec.limit).Arg(spec.window).Arg(spec.resolution);
-    }
-    batch->sent_us = now_us;
-    const bool sent =
-        client_ != nullptr &&
-        client_->SendScript(SlidingWindow(), std::move(arguments), options_.deadline_ms,
-                            [this, alive, batch](const cache::Result<redis::Reply>& reply) {
-                              if (!alive.expired()) OnReply(*batch, reply);
-                            });
-    if (sent) {
-      counters_.calls.Add();
-      continue;
-    }
-    FinishLocally(*batch);
+  batch->Append(request);
+  request.batch_ = std::move(batch);
+  if (std::exchange(flush_scheduled_, true)) return;
+  loop_.AtTurnEnd([this, alive = std::weak_ptr(alive_)] {
     if (alive.expired()) return;
-  }
-}
-
-void RateLimiter::FinishLocally(Batch& batch) {
-  const std::weak_ptr<int> alive = alive_;
-  for (const auto& waiter : std::exchange(batch.waiters, {})) {
-    if (!waiter->done) continue;
-    const LimitVerdict verdict = Count(FallBack(batch.check));
-    std::exchange(waiter->done, nullptr)(verdict);
-    if (alive.expired()) return;
-  }
-}
-
-void RateLimiter::OnReply(Batch& batch, const cache::Result<redis::Reply>& reply) {
-  // All cancelled: then nothing keeps the policy and its plan alive either.
-  const bool wanted = std::any_of(batch.waiters.begin(), batch.waiters.end(),
-                                  [](const auto& waiter) { return waiter->done != nullptr; });
-  if (!wanted) return;
-  const LimitCheck& check = batch.check;
-  const size_t windows = WindowCount(*check.plan);
-  if (!reply || reply->items.size() != 2 + 3 * windows ||
-      !std::all_of(reply->items.begin(), reply->items.end(),
-                   [](const redis::Reply& item) { return item.IsInteger(); })) {
-    FinishLocally(batch);
-    return;
-  }
-  const int64_t granted = reply->items[0].integer;
-  std::array<WindowState, kMaxWindows> states;
-  for (size_t i = 0; i < windows; ++i) {
-    const redis::Reply* part = &reply->items[2 + 3 * i];
-    states[i] = {part[0].integer, part[1].integer, part[2].integer};
-  }
-  const std::span<const WindowState> all(states.data(), windows);
-  const auto asked = static_cast<int64_t>(batch.waiters.size());
-  if (granted < asked) Remember(check, all, batch.sent_us);
-  const std::weak_ptr<int> alive = alive_;
-  int64_t turn = 0;
-  for (const auto& waiter : std::exchange(batch.waiters, {})) {
-    const int64_t place = turn++;
-    if (!waiter->done) continue;
-    std::array<WindowState, kMaxWindows> own = states;
-    const bool allowed = place < granted;
-    // What remained after this one's share of the call, not after all of it.
-    if (allowed) {
-      for (size_t i = 0; i < windows; ++i) own[i].remaining += (granted - 1 - place) * check.cost;
-    }
-    const LimitVerdict verdict =
-        Count(MakeVerdict(check, allowed, LimitVerdict::Source::kRedis, {own.data(), windows}));
-    std::exchange(waiter->done, nullptr)(verdict);
-    if (alive.expired()) return;
-  }
+    flush_scheduled_ = false;
+    SendBatches();
+  });
 }
 
 }  // namespace satchel::proxy

@@ -140,16 +140,20 @@ bool Server::StartWorkers() {
                   descriptors, wanted / 2, wanted);
   }
   store_ = std::make_unique<cache::Store>(StoreOptions(config));
-  limiter_ = std::make_unique<LocalLimiter>();
+  limits_ = std::make_unique<SharedLimits>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
   purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
+  limit_control_ = std::make_unique<LimitControl>(
+      loop_, snapshot_, *limits_, *purger_, [this](const std::string& id) {
+        workers_->PostAll([id](Worker& worker) { worker.limiter().Forget(id); });
+      });
 
   if (redis::Subscriber* const subscriber = purger_->subscriber()) {
     announcements_ = std::make_unique<redis::Announcements>(loop_, *subscriber);
   }
   auto workers = WorkerThreads::Create(
       WorkersFor(config), snapshot_,
-      Worker::Shared{*store_, *limiter_, *log_output_, *purger_, announcements_.get(),
+      Worker::Shared{*store_, *limits_, *log_output_, *purger_, announcements_.get(),
                      redis::Fleet::UniqueName()});
   if (!workers) {
     OpsLog().error("{}", workers.error().message);
@@ -170,6 +174,7 @@ bool Server::StartWorkers() {
   admin_.SetToken(config.admin.token);
   purger_->OnRefetch([this](const cache::HttpUri& uri) { workers_->Refetch(uri); });
   purger_->Start();
+  limit_control_->Start();
   SettlePurges();
   workers_->Start();
   return true;
@@ -278,6 +283,7 @@ std::vector<std::string> Server::TryReload(LoadedConfig loaded) {
   log_output_->Redirect(config.log.to);
   snapshot_ = std::move(*built);
   purger_->Apply(snapshot_);
+  limit_control_->Apply(snapshot_);
   workers_->Apply(snapshot_, [this, generation = snapshot_->generation](std::string why) {
     loop_.Post([this, generation, why = std::move(why)] {
       OpsLog().error("configuration {}: {}", generation, why);
@@ -326,6 +332,7 @@ std::vector<std::string> Server::NeedsRestart(const rules::Config& config) const
     what.emplace_back("stores.l1.incoherent_ttl");
   }
   if (!SameRedis(config.l2, started_->config.l2)) what.emplace_back("stores.l2");
+  if (!SameRedis(config.limits, started_->config.limits)) what.emplace_back("stores.limits");
   return what;
 }
 
@@ -346,6 +353,7 @@ void Server::BeginShutdown(std::string_view why) {
 void Server::StopAccepting() {
   phase_ = Phase::kDraining;
   purger_->Leave();
+  limit_control_->Leave();
   drain_until_ms_ = net::EventLoop::ReadClockMs() + snapshot_->config.shutdown.drain.count();
   workers_->BeginDrain();
   shutdown_timer_.OnFire([this] { CheckDrained(); });
@@ -370,6 +378,7 @@ int Server::Finish() {
   old_admin_listeners_.clear();
   watcher_.reset();
   metrics_.reset();
+  limit_control_.reset();
   purger_.reset();   // the workers' threads have ended
   workers_.reset();  // hands over the last log lines
   log_output_->Close(kLogPatience);

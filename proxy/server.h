@@ -14,7 +14,7 @@
 #include "proxy/admin_listener.h"
 #include "proxy/config_source.h"
 #include "proxy/config_watcher.h"
-#include "proxy/local_limiter.h"
+#include "proxy/limit_control.h"
 #include "proxy/log_output.h"
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
@@ -89,10 +89,11 @@ class Server {
   uint64_t reloads_failed_ = 0;
 
   std::unique_ptr<cache::Store> store_;
-  std::unique_ptr<LocalLimiter> limiter_;
+  std::unique_ptr<SharedLimits> limits_;
   std::unique_ptr<LogOutput> log_output_;
   std::unique_ptr<Purger> purger_;
   std::unique_ptr<redis::Announcements> announcements_;  // null without Redis
+  std::unique_ptr<LimitControl> limit_control_;
   std::unique_ptr<WorkerThreads> workers_;
   std::map<std::string, std::string> bound_;  // at the start: name and address -> as bound
   std::unique_ptr<MetricsRegistry> metrics_;

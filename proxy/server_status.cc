@@ -4,6 +4,7 @@
 #include <chrono>
 #include <string>
 
+#include "proxy/limits_admin.h"
 #include "proxy/ops_log.h"
 #include "proxy/process_info.h"
 #include "proxy/purge_request.h"
@@ -54,6 +55,9 @@ Admin::Actions Server::AdminActions() {
   };
   actions.drain = [this](const std::string& who) { BeginShutdown("admin request from " + who); };
   actions.purge = [this](const AdminRequest& request) { Purge(request); };
+  actions.limits = [this](const AdminRequest& request) {
+    return LimitsAdmin(*limit_control_, *limits_).Handle(request, snapshot_);
+  };
   return actions;
 }
 
@@ -93,8 +97,7 @@ ProcessStatus Server::CurrentStatus() const {
   status.ready = phase_ == Phase::kRunning;
   status.draining = phase_ == Phase::kNotReady || phase_ == Phase::kDraining;
   status.l2_configured = snapshot_->config.l2.has_value();
-  status.limit_identities = limiter_->identities();
-  status.limit_evictions = limiter_->evictions();
+  status.limits = limits_.get();
   status.log_lines_written = log_output_->lines_written();
   status.log_lines_dropped = log_output_->lines_dropped();
   status.log_write_errors = log_output_->write_errors();

@@ -39,11 +39,20 @@ Result<void> LoadTls(const rules::Config& config, Snapshot* snapshot) {
     }
     slot = std::move(*loaded);
   }
-  if (config.l2 && config.l2->tls) {
-    const rules::RedisTls& tls = *config.l2->tls;
+  const auto load_redis = [](const std::optional<rules::L2Config>& store, const char* name,
+                             std::shared_ptr<net::ClientTls>* to) -> Result<void> {
+    if (!store || !store->tls) return {};
+    const rules::RedisTls& tls = *store->tls;
     auto loaded = net::ClientTls::Load(tls.ca, tls.sni, tls.verify, tls.cert, tls.key);
-    if (!loaded) return Fail(ErrorSource::kInternal, "stores.l2: " + loaded.error().message);
-    snapshot->redis_tls = std::move(*loaded);
+    if (!loaded) {
+      return Fail(ErrorSource::kInternal, name + (": " + loaded.error().message));
+    }
+    *to = std::move(*loaded);
+    return {};
+  };
+  if (auto l2 = load_redis(config.l2, "stores.l2", &snapshot->redis_tls); !l2) return l2;
+  if (auto limits = load_redis(config.limits, "stores.limits", &snapshot->limits_tls); !limits) {
+    return limits;
   }
   return {};
 }
@@ -74,8 +83,9 @@ Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
   snapshot->access_log.redact = config.log.redact;
   // A key that identifies a client by query parameter would stand in every logged target.
   for (const rules::RateLimitPolicy& policy : config.rate_limits) {
-    if (policy.identify.by == rules::Identify::By::kQuery) {
-      snapshot->access_log.redact.push_back(policy.identify.name);
+    for (const rules::Identify::Part& part : policy.identify.parts) {
+      if (part.by != rules::Identify::By::kQuery) continue;
+      snapshot->access_log.redact.push_back(part.name);
     }
   }
   snapshot->config = std::move(config);

@@ -23,6 +23,7 @@ struct Snapshot {
   std::vector<std::shared_ptr<net::ServerTls>> listener_tls;  // as config.listeners; null: plain
   std::vector<std::shared_ptr<net::ClientTls>> upstream_tls;  // as config.upstreams; null: plain
   std::shared_ptr<net::ClientTls> redis_tls;                  // null: plain, or no Redis
+  std::shared_ptr<net::ClientTls> limits_tls;                 // of stores.limits
 };
 
 using SnapshotPtr = std::shared_ptr<const Snapshot>;

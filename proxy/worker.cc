@@ -14,8 +14,8 @@
 #include "proxy/fill_task.h"
 #include "proxy/listen_socket.h"
 #include "proxy/listener.h"
-#include "proxy/ops_log.h"
 #include "proxy/purge_targets.h"
+#include "proxy/redis_log.h"
 #include "proxy/redis/connect.h"
 #include "proxy/redis/node.h"
 
@@ -50,6 +50,7 @@ Worker::Worker(uint32_t index, SnapshotPtr snapshot, Shared shared, WorkerMetric
       tick_([this] {
         if (index_ == 0) store().Tick(WallNow());
         SyncRedisMetrics();
+        rate_limiter_->PayDebts();
         SyncRedisNodes();
         loop_.SetTimer(tick_, kTickMs);
       }) {
@@ -68,6 +69,7 @@ Worker::~Worker() {
   listeners_.clear();
   rate_limiter_.reset();
   fleet_lock_.reset();
+  limit_client_.reset();
   redis_store_.reset();
   redis_client_.reset();
   pools_.clear();
@@ -113,6 +115,7 @@ std::vector<net::Address> Worker::bound_addresses() const {
 void Worker::Run() {
   for (const auto& listener : listeners_) listener->Start();
   if (redis_client_) redis_client_->Start();
+  if (limit_client_) limit_client_->Start();
   if (index_ == 0) store().Tick(WallNow());
   loop_.SetTimer(tick_, kTickMs);
   loop_.Run();
@@ -137,41 +140,13 @@ void Worker::BuildPools() {
   }
 }
 
-namespace {
-
-void LogRedis(std::string_view server, redis::Node::Event event, std::string_view detail) {
-  switch (event) {
-    case redis::Node::Event::kConnected:
-      OpsLog().info("redis {}: connected", server);
-      break;
-    case redis::Node::Event::kDisconnected:
-      OpsLog().warn("redis {}: connection lost: {}", server, detail);
-      break;
-    case redis::Node::Event::kConnectFailed:
-      OpsLog().warn("redis {}: cannot connect: {}", server, detail);
-      break;
-    case redis::Node::Event::kBreakerOpened:
-      OpsLog().warn("redis {}: breaker open: {}", server, detail);
-      break;
-    case redis::Node::Event::kBreakerClosed:
-      OpsLog().info("redis {}: breaker closed", server);
-      break;
-  }
-}
-
-}  // namespace
-
 void Worker::BuildRedis() {
   const rules::Config& config = snapshot_->config;
-  RateLimiter::Options limiter_options;
   if (config.l2) {
     redis_url_ = config.l2->redis;
     redis_client_ = redis::Connect(
         loop_, resolver_, *config.l2, redis::Accesses::From(*config.l2, snapshot_->redis_tls),
-        [url = config.l2->redis](std::string_view server, redis::Node::Event event,
-                                 std::string_view detail) {
-          LogRedis(server.empty() ? std::string_view(url) : server, event, detail);
-        });
+        LogRedisEvents(config.l2->redis));
     redis_store_ = std::make_unique<redis::RedisStore>(
         loop_, *redis_client_, redis::RedisStore::Options::From(*config.l2),
         &shared_.store.purges());
@@ -182,11 +157,8 @@ void Worker::BuildRedis() {
     fleet_lock_ =
         std::make_unique<redis::FleetLock>(loop_, *redis_client_, std::move(lock_options));
     redis_store_->SetKeys(config.l2->encrypt_keys);
-    limiter_options.prefix = config.l2->prefix;
-    limiter_options.deadline_ms = config.l2->deadline.count();
   }
-  rate_limiter_ =
-      std::make_unique<RateLimiter>(loop_, redis_client_.get(), shared_.limiter, limiter_options);
+  BuildLimiter();
 }
 
 void Worker::Apply(SnapshotPtr snapshot, std::function<void(std::string)> failed) {
@@ -225,7 +197,12 @@ void Worker::ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string
   snapshot_ = std::move(snapshot);
   access_log_.Configure(snapshot_->access_log);
   BuildPools();
-  rate_limiter_->ForgetRefusals();
+  rate_limiter_->ForgetConfiguration();
+  if (limit_client_ && snapshot_->config.limits) {
+    const auto accesses =
+        redis::Accesses::From(*snapshot_->config.limits, snapshot_->limits_tls);
+    limit_client_->SetAccess(accesses.servers, accesses.sentinels);
+  }
   if (redis_client_ && snapshot_->config.l2) {
     const auto accesses = redis::Accesses::From(*snapshot_->config.l2, snapshot_->redis_tls);
     redis_client_->SetAccess(accesses.servers, accesses.sentinels);

@@ -14,19 +14,20 @@
 #include "cache/store.h"
 #include "proxy/access_log.h"
 #include "proxy/http1/parser.h"
-#include "proxy/local_limiter.h"
 #include "proxy/log_output.h"
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/tls.h"
 #include "proxy/purger.h"
+#include "proxy/limited_hit.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/redis/announcements.h"
 #include "proxy/redis/commander.h"
 #include "proxy/redis/fleet_lock.h"
 #include "proxy/redis/redis_store.h"
 #include "proxy/request_filter.h"
+#include "proxy/shared_limits.h"
 #include "proxy/snapshot.h"
 #include "proxy/upstream_pool.h"
 
@@ -43,7 +44,7 @@ class Worker {
  public:
   struct Shared {
     cache::Store& store;
-    LocalLimiter& limiter;
+    SharedLimits& limits;
     LogOutput& log_output;
     Purger& purger;
     redis::Announcements* announcements;  // null without Redis
@@ -89,6 +90,8 @@ class Worker {
   cache::Millis FetchTime(const rules::Rule& rule) const;
   void NoteFetchTime(const rules::Rule& rule, cache::Millis time);
   RateLimiter& limiter() { return *rate_limiter_; }
+  SharedLimits& limits() { return shared_.limits; }
+  LimitedHitPool& limited_hits() { return limited_hits_; }
   http1::HeadParser& parser() { return parser_; }
   AuthorityCache& authority_cache() { return authority_cache_; }
   const std::shared_ptr<UpstreamPool>& pool(uint32_t upstream_index) const {
@@ -119,6 +122,7 @@ class Worker {
   void ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string)>& failed);
   void BuildPools();
   void BuildRedis();
+  void BuildLimiter();  // worker_limits.cc
 
   const uint32_t index_;
   Shared shared_;
@@ -142,7 +146,9 @@ class Worker {
   std::unique_ptr<redis::RedisStore> redis_store_;
   std::unique_ptr<redis::FleetLock> fleet_lock_;
   std::vector<cache::Millis> fetch_times_;  // by the rule's index
+  std::unique_ptr<redis::Commander> limit_client_;  // where limits have a Redis of their own
   std::unique_ptr<RateLimiter> rate_limiter_;
+  LimitedHitPool limited_hits_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections_;
   std::unordered_map<FillTask*, std::shared_ptr<FillTask>> tasks_;

@@ -79,6 +79,13 @@ std::vector<const WorkerMetrics*> WorkerThreads::metrics() const {
   return all;
 }
 
+void WorkerThreads::PostAll(const std::function<void(Worker&)>& work) {
+  for (const auto& slot : slots_) {
+    Worker* const worker = &slot->worker;
+    worker->loop().Post([worker, work] { work(*worker); });
+  }
+}
+
 std::vector<ServerStatus> WorkerThreads::Servers(std::chrono::milliseconds patience) const {
   struct Answers {
     std::mutex mutex;

@@ -50,6 +50,9 @@ class WorkerThreads {
   // The listeners as bound, in the order of config.listeners. Of the configuration at the start.
   const std::vector<net::Address>& bound() const { return bound_; }
 
+  // Runs `work` on each worker's own thread.
+  void PostAll(const std::function<void(Worker&)>& work);
+
   // Asks every worker on its own thread and adds up the answers that came within `patience`.
   std::vector<ServerStatus> Servers(std::chrono::milliseconds patience) const;
 

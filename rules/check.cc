@@ -129,18 +129,20 @@ void CheckDoors(const Config& config, Diagnostics* to) {
                    "anyone on the way may answer in the upstream's place; write ca: FILE instead"});
   }
   for (const RateLimitPolicy& policy : config.rate_limits) {
-    if (policy.identify.by != Identify::By::kHeader || config.log.access == AccessLog::kOff)
-      continue;
-    const auto& redact = config.log.redact;
-    if (std::any_of(redact.begin(), redact.end(), [&](const std::string& name) {
-          return cache::EqualsIgnoreCase(name, policy.identify.name);
-        })) {
-      continue;
+    if (config.log.access == AccessLog::kOff) continue;
+    for (const Identify::Part& part : policy.identify.parts) {
+      if (part.by != Identify::By::kHeader) continue;
+      const auto& redact = config.log.redact;
+      if (std::any_of(redact.begin(), redact.end(), [&](const std::string& name) {
+            return cache::EqualsIgnoreCase(name, part.name);
+          })) {
+        continue;
+      }
+      to->push_back({policy.file, policy.line, 0,
+                     "rate_limits[" + std::to_string(policy.index) + "].identify",
+                     "log.redact does not name " + part.name +
+                         ", whose values identify clients; add it there"});
     }
-    to->push_back({policy.file, policy.line, 0,
-                   "rate_limits[" + std::to_string(policy.index) + "].identify",
-                   "log.redact does not name " + policy.identify.name +
-                       ", whose values identify clients; add it there"});
   }
 }
 

@@ -166,6 +166,7 @@ struct Config {
   std::vector<Upstream> upstreams;
   L1Config l1;
   std::optional<L2Config> l2;
+  std::optional<L2Config> limits;  // another Redis for rate limits; absent: that of l2
   std::vector<Rule> rules;  // never empty: the implicit rule "default" if none was written
   std::vector<Plan> plans;
   std::vector<RateLimitPolicy> rate_limits;
@@ -173,6 +174,9 @@ struct Config {
   LogConfig log;
   ShutdownConfig shutdown;
   PurgeConfig purge;
+
+  // Where limits are counted; null: in the process.
+  const L2Config* limit_store() const { return limits ? &*limits : l2 ? &*l2 : nullptr; }
 };
 
 // What is assumed when nothing is said: the admin address and nothing else to serve.

@@ -7,6 +7,8 @@ namespace satchel::rules {
 namespace {
 
 constexpr size_t kMaxWindows = 8;
+constexpr uint32_t kMaxEntries = 4096;  // pruning more at once would hold up Redis
+constexpr uint32_t kMaxConcurrent = 1'000'000;
 
 bool IsWindowName(std::string_view name) {
   return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), [](char c) {
@@ -136,47 +138,136 @@ void ParseKeys(const Cursor& cursor, const std::vector<Plan>& plans, ApiKeys* ke
   ParseKeyEntries(entries.All(), plans, keys);
 }
 
+// {header: X-API-Key}, {query: key}, {cookie: sid} or client_ip: each key of the map is a part.
+void ParseParts(MapReader& map, std::vector<Identify::Part>* parts) {
+  const auto part = [&](std::string_view key, Identify::By by) {
+    const auto value = map.Take(key);
+    if (!value) return;
+    auto text = value->Text();
+    if (!text) return;
+    if (by != Identify::By::kQuery) CheckToken(*value, *text, "a name");
+    parts->push_back({by, std::move(*text)});
+  };
+  part("header", Identify::By::kHeader);
+  part("query", Identify::By::kQuery);
+  part("cookie", Identify::By::kCookie);
+  bool client_ip = false;
+  if (map.Bool("client_ip", &client_ip) && client_ip) {
+    parts->push_back({Identify::By::kClientIp, {}});
+  }
+}
+
 void ParseIdentify(const Cursor& cursor, Identify* identify) {
+  constexpr size_t kMaxParts = 8;
+  constexpr const char* kExamples = "write client_ip, everyone or {header: X-API-Key}";
   if (cursor.IsScalar()) {
-    const auto text = cursor.Scalar("client_ip or {header: X-API-Key}");
-    if (text && text->text != "client_ip") {
-      cursor.BadValue(*text, "does not say who is counted; write client_ip or {header: X-API-Key}");
+    const auto text = cursor.Scalar("client_ip, everyone or {header: X-API-Key}");
+    if (text && text->text == "client_ip") {
+      identify->parts.push_back({});
+    } else if (text && text->text != "everyone") {
+      cursor.BadValue(*text, std::string("does not say who is counted; ") + kExamples);
     }
     return;
   }
   MapReader map(cursor, "an identity");
-  int ways = 0;
-  const auto way = [&](std::string_view key, Identify::By by) {
-    const auto value = map.Take(key);
-    if (!value) return;
-    ++ways;
-    identify->by = by;
-    auto text = value->Text();
-    if (!text) return;
-    if (by != Identify::By::kQuery) CheckToken(*value, *text, "a name");
-    identify->name = std::move(*text);
-  };
-  way("header", Identify::By::kHeader);
-  way("query", Identify::By::kQuery);
-  way("cookie", Identify::By::kCookie);
-  bool client_ip = false;
-  if (map.Bool("client_ip", &client_ip) && client_ip) {
-    ++ways;
-    identify->by = Identify::By::kClientIp;
+  ParseParts(map, &identify->parts);
+  if (const auto all = map.Take("all_of")) {
+    if (!all->IsList() || all->node().items.size() > kMaxParts) {
+      all->Error("is no list of at most 8 parts; write [{header: X-API-Key}, client_ip]");
+    } else {
+      for (size_t i = 0; i < all->node().items.size(); ++i) {
+        const Cursor item = all->Item(i);
+        if (item.IsScalar()) {
+          const auto text = item.Scalar("client_ip or {header: X-API-Key}");
+          if (text && text->text == "client_ip") {
+            identify->parts.push_back({});
+          } else if (text) {
+            item.BadValue(*text, "is no part of an identity; write client_ip or {header: NAME}");
+          }
+          continue;
+        }
+        MapReader part(item, "a part of an identity");
+        ParseParts(part, &identify->parts);
+        part.Finish();
+      }
+    }
   }
   map.Word("missing", &identify->missing,
            {{"401", Identify::Missing::kUnauthorized},
             {"by_ip", Identify::Missing::kByIp},
             {"skip", Identify::Missing::kSkip}});
+  map.Word("unknown", &identify->unknown,
+           {{"default_plan", Identify::Unknown::kDefaultPlan},
+            {"401", Identify::Unknown::kUnauthorized},
+            {"403", Identify::Unknown::kForbidden}});
   map.Finish();
-  if (map.ok() && ways != 1) {
-    cursor.Error("names " + std::string(ways == 0 ? "nobody" : "several ways") +
-                 "; write one of {header: X-API-Key}, {query: key}, {cookie: sid}, client_ip");
+  for (size_t i = 0; i < identify->parts.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (identify->parts[i] == identify->parts[j]) {
+        cursor.Error("names one part twice; remove one of them");
+        return;
+      }
+    }
   }
+  if (map.ok() && identify->parts.empty()) {
+    cursor.Error(std::string("names nobody; ") + kExamples);
+  }
+}
+
+void ParseScope(const Cursor& cursor, QuotaScope* per) {
+  const auto names = cursor.Texts();
+  if (!names) return;
+  for (const std::string& name : *names) {
+    if (name == "host") {
+      per->host = true;
+    } else if (name == "rule") {
+      per->rule = true;
+    } else if (name == "route") {
+      per->route = true;
+    } else {
+      cursor.Error("\"" + name + "\" is unknown; write host, rule, route or a list of them");
+    }
+  }
+}
+
+void ParseExemptions(const Cursor& cursor, Exemptions* exempt) {
+  MapReader map(cursor, "exemptions");
+  if (const auto clients = map.Take("client_ip")) {
+    for (const std::string& text : clients->Texts().value_or(std::vector<std::string>())) {
+      if (const auto prefix = ParseIpPrefix(text)) {
+        exempt->clients.push_back(*prefix);
+      } else {
+        clients->Error("\"" + text + "\" is no network; write 10.0.0.0/8 or fd00::/8");
+      }
+    }
+  }
+  map.Texts("owner", &exempt->owners);
+  if (const auto match = map.Take("match")) {
+    const size_t count = match->IsList() ? match->node().items.size() : 1;
+    for (size_t i = 0; i < count; ++i) {
+      MatchSpec spec;
+      ParseMatch(match->IsList() ? match->Item(i) : *match, &spec);
+      exempt->matches.push_back(std::move(spec));
+    }
+  }
+  map.Finish();
 }
 
 void ParseCost(const Cursor& cursor, RateLimitPolicy* policy) {
   constexpr uint64_t kMaxUnits = 1'000'000;
+  if (cursor.IsMap()) {
+    MapReader map(cursor, "a cost");
+    if (const auto field = map.Require("response_header", "response_header: X-Cost")) {
+      if (auto name = field->Text()) {
+        CheckToken(*field, *name, "a field name");
+        policy->cost_field.name = std::move(*name);
+      }
+    }
+    map.Number("units", &policy->cost, 1, kMaxUnits);
+    map.Number("max", &policy->cost_field.max, 1, kMaxUnits);
+    map.Finish();
+    return;
+  }
   if (!cursor.IsList()) {
     const auto units = cursor.Number(1, kMaxUnits);
     if (units) policy->cost = static_cast<uint32_t>(*units);
@@ -221,8 +312,11 @@ void ParsePlan(const std::string& name, const Cursor& cursor, Config* config) {
   plan.name = name;
   plan.file = cursor.file();
   plan.line = cursor.node().line;
-  if (const auto limits = map.Require("limits", "limits: [{name: hour, rate: 1000/1h}]")) {
+  map.Number("concurrent", &plan.concurrent, 1, kMaxConcurrent);
+  if (const auto limits = map.Take("limits")) {
     ParseLimits(*limits, &plan);
+  } else if (map.ok() && plan.concurrent == 0) {
+    map.Require("limits", "limits: [{name: hour, rate: 1000/1h}]");
   }
   map.Finish();
   config->plans.push_back(std::move(plan));
@@ -250,13 +344,18 @@ void ParseRateLimit(const Cursor& cursor, Config* config) {
   if (const auto identify = map.Require("identify", "identify: {header: X-API-Key}")) {
     ParseIdentify(*identify, &policy.identify);
   }
+  if (const auto per = map.Take("per")) ParseScope(*per, &policy.per);
+  if (const auto exempt = map.Take("exempt")) ParseExemptions(*exempt, &policy.exempt);
   const auto limits = map.Take("limits");
+  uint32_t concurrent = 0;
+  const bool inline_concurrent = map.Number("concurrent", &concurrent, 1, kMaxConcurrent);
   const auto keys = map.Take("keys");
   const auto default_plan = map.Take("default_plan");
-  if (limits) {
+  if (limits || inline_concurrent) {
     policy.plans.resize(1);
     policy.default_plan = 0;
-    ParseLimits(*limits, &policy.plans[0]);
+    policy.plans[0].concurrent = concurrent;
+    if (limits) ParseLimits(*limits, &policy.plans[0]);
     if (keys || default_plan) {
       (keys ? *keys : *default_plan)
           .Error("does not go with limits written inline; name plans, or remove it");
@@ -276,7 +375,7 @@ void ParseRateLimit(const Cursor& cursor, Config* config) {
     if (map.ok() && !keys && !default_plan) {
       cursor.Error("limits nobody; add limits: [{name: hour, rate: 1000/1h}] or default_plan");
     }
-    const bool by_ip = policy.identify.by == Identify::By::kClientIp ||
+    const bool by_ip = policy.identify.key_part() == nullptr ||
                        policy.identify.missing == Identify::Missing::kByIp;
     if (keys && !default_plan && by_ip) {
       cursor.Error("counts client addresses, which have no plan; add default_plan");
@@ -291,6 +390,27 @@ void ParseRateLimit(const Cursor& cursor, Config* config) {
   if (const auto headers = map.Take("headers")) ParseHeaders(*headers, &policy);
   map.Word("mode", &policy.mode,
            {{"enforce", LimitMode::kEnforce}, {"shadow", LimitMode::kShadow}});
+  map.Word("reset", &policy.reset, {{"epoch", ResetForm::kEpoch}, {"delta", ResetForm::kDelta}});
+  map.Word("origin_fields", &policy.origin_fields,
+           {{"merge", OriginFields::kMerge},
+            {"replace", OriginFields::kReplace},
+            {"keep", OriginFields::kKeep}});
+  Millis penalty{0};
+  if (map.Duration("penalty", &penalty, Millis(1))) policy.penalty = penalty;
+  map.Duration("retry_jitter", &policy.retry_jitter);
+  map.Word("lease", &policy.lease, {{"off", false}, {"auto", true}});
+  map.Number("max_entries", &policy.max_entries, 16, kMaxEntries);
+  if (policy.identify.unknown != Identify::Unknown::kDefaultPlan && policy.keys == nullptr &&
+      map.ok() && !keys) {
+    cursor.Error("has identify.unknown but no keys to know; add keys: {file: keys.yaml}");
+  }
+  if (policy.lease && (policy.penalty.count() > 0 ||
+                       std::any_of(policy.plans.begin(), policy.plans.end(),
+                                   [](const Plan& plan) { return plan.concurrent != 0; }))) {
+    cursor.Error(
+        "takes slots ahead, which goes neither with concurrent nor with penalty; write "
+        "lease: off");
+  }
   map.Finish();
   config->rate_limits.push_back(std::move(policy));
 }

@@ -187,6 +187,7 @@ void ParseStores(const Cursor& cursor, Config* config) {
     settings.Finish();
   }
   if (const auto l2 = map.Take("l2")) ParseL2(*l2, &config->l2);
+  if (const auto limits = map.Take("limits")) ParseL2(*limits, &config->limits);
   map.Finish();
 }
 

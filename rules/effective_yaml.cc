@@ -126,15 +126,8 @@ void WriteUpstream(const Upstream& upstream, Writer& out) {
   }
 }
 
-void WriteStores(const Config& config, Writer& out) {
-  out.Line(0, "stores:");
-  out.Key(1, "l1",
-          Map({{"size", config.l1.size == 0 ? "auto" : SizeText(config.l1.size)},
-               {"max_object", SizeText(config.l1.max_object)},
-               {"incoherent_ttl", DurationText(config.l1.incoherent_ttl)}}));
-  if (!config.l2) return;
-  const L2Config& l2 = *config.l2;
-  out.Line(1, "l2:");
+void WriteRedis(std::string_view name, const L2Config& l2, Writer& out) {
+  out.Line(1, std::string(name) + ":");
   std::string url = l2.redis;
   if (!l2.user.empty()) url.insert(url.find("://") + 3, "***@");
   out.Key(2, "redis", Quote(url));
@@ -162,6 +155,16 @@ void WriteStores(const Config& config, Writer& out) {
                {"open_for", DurationText(l2.breaker.open_for)}}));
   if (!l2.encrypt_files.empty()) out.Key(2, "encrypt_keys", List(l2.encrypt_files));
   out.Key(2, "compress", l2.compress_min ? Map({{"min", SizeText(*l2.compress_min)}}) : "false");
+}
+
+void WriteStores(const Config& config, Writer& out) {
+  out.Line(0, "stores:");
+  out.Key(1, "l1",
+          Map({{"size", config.l1.size == 0 ? "auto" : SizeText(config.l1.size)},
+               {"max_object", SizeText(config.l1.max_object)},
+               {"incoherent_ttl", DurationText(config.l1.incoherent_ttl)}}));
+  if (config.l2) WriteRedis("l2", *config.l2, out);
+  if (config.limits) WriteRedis("limits", *config.limits, out);
 }
 
 std::string Conditions(const std::vector<FieldCondition>& conditions) {
@@ -285,19 +288,76 @@ std::string LimitsText(const Plan& plan) {
   return limits + "]";
 }
 
+std::string PlanText(const Plan& plan) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  if (!plan.windows.empty()) pairs.emplace_back("limits", LimitsText(plan));
+  if (plan.concurrent != 0) pairs.emplace_back("concurrent", std::to_string(plan.concurrent));
+  return Map(pairs);
+}
+
+std::string IdentifyText(const Identify& identify) {
+  if (identify.parts.empty()) return "everyone";
+  static constexpr const char* kWays[] = {"header", "query", "cookie"};
+  static constexpr const char* kMissing[] = {"\"401\"", "by_ip", "skip"};
+  static constexpr const char* kUnknown[] = {"default_plan", "\"401\"", "\"403\""};
+  std::string parts = "[";
+  for (const Identify::Part& part : identify.parts) {
+    if (parts.size() > 1) parts += ", ";
+    parts += part.by == Identify::By::kClientIp
+                 ? "client_ip"
+                 : Map({{kWays[static_cast<size_t>(part.by)], Quote(part.name)}});
+  }
+  return Map({{"all_of", parts + "]"},
+              {"missing", kMissing[static_cast<size_t>(identify.missing)]},
+              {"unknown", kUnknown[static_cast<size_t>(identify.unknown)]}});
+}
+
+std::string ExemptText(const Exemptions& exempt) {
+  std::vector<std::string> clients;
+  for (const IpPrefix& prefix : exempt.clients) clients.push_back(prefix.ToString());
+  std::string matches = "[";
+  for (const MatchSpec& match : exempt.matches) {
+    matches += (matches.size() > 1 ? ", " : "") + MatchText(match);
+  }
+  std::vector<std::pair<std::string, std::string>> pairs = {{"client_ip", List(clients)},
+                                                            {"owner", List(exempt.owners)}};
+  if (!exempt.matches.empty()) pairs.emplace_back("match", matches + "]");
+  return Map(pairs);
+}
+
+void WriteCost(const RateLimitPolicy& policy, Writer& out) {
+  if (!policy.cost_field.name.empty()) {
+    out.Key(2, "cost",
+            Map({{"response_header", Quote(policy.cost_field.name)},
+                 {"units", std::to_string(policy.cost)},
+                 {"max", std::to_string(policy.cost_field.max)}}));
+    return;
+  }
+  if (policy.costs.empty()) {
+    out.Key(2, "cost", std::to_string(policy.cost));
+    return;
+  }
+  out.Line(2, "cost:");
+  for (const CostRule& cost : policy.costs) {
+    out.Line(3,
+             "- " + Map({{"match", MatchText(cost.match)}, {"units", std::to_string(cost.units)}}));
+  }
+}
+
 void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
   out.Line(1, "- name: " + Quote(policy.name));
   out.Key(2, "match", MatchText(policy.match));
-  static constexpr const char* kWays[] = {"header", "query", "cookie", "client_ip"};
-  static constexpr const char* kMissing[] = {"401", "by_ip", "skip"};
-  const auto by = static_cast<size_t>(policy.identify.by);
-  out.Key(
-      2, "identify",
-      Map({{kWays[by],
-            policy.identify.by == Identify::By::kClientIp ? "true" : Quote(policy.identify.name)},
-           {"missing", kMissing[static_cast<size_t>(policy.identify.missing)]}}));
+  out.Key(2, "identify", IdentifyText(policy.identify));
+  std::vector<std::string> per;
+  if (policy.per.host) per.emplace_back("host");
+  if (policy.per.rule) per.emplace_back("rule");
+  if (policy.per.route) per.emplace_back("route");
+  if (!per.empty()) out.Key(2, "per", List(per));
+  out.Key(2, "exempt", ExemptText(policy.exempt));
   if (policy.plans.size() == 1 && policy.plans[0].name.empty()) {
-    out.Key(2, "limits", LimitsText(policy.plans[0]));
+    const Plan& plan = policy.plans[0];
+    if (!plan.windows.empty()) out.Key(2, "limits", LimitsText(plan));
+    if (plan.concurrent != 0) out.Key(2, "concurrent", std::to_string(plan.concurrent));
   } else {
     if (policy.default_plan) {
       out.Key(2, "default_plan", Quote(policy.plans[*policy.default_plan].name));
@@ -311,21 +371,22 @@ void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
     }
   }
   out.Key(2, "count", policy.count == CountWhat::kAll ? "all" : "origin");
-  if (policy.costs.empty()) {
-    out.Key(2, "cost", std::to_string(policy.cost));
-  } else {
-    out.Line(2, "cost:");
-    for (const CostRule& cost : policy.costs) {
-      out.Line(
-          3, "- " + Map({{"match", MatchText(cost.match)}, {"units", std::to_string(cost.units)}}));
-    }
-  }
+  WriteCost(policy, out);
   static constexpr const char* kDown[] = {"local_share", "open", "closed"};
   out.Key(2, "store_down", kDown[static_cast<size_t>(policy.store_down)]);
   std::vector<std::string> headers;
   if (policy.ietf_headers) headers.emplace_back("ietf");
   if (policy.legacy_headers) headers.emplace_back("legacy");
   out.Key(2, "headers", List(headers));
+  out.Key(2, "reset", policy.reset == ResetForm::kEpoch ? "epoch" : "delta");
+  static constexpr const char* kOrigin[] = {"merge", "replace", "keep"};
+  out.Key(2, "origin_fields", kOrigin[static_cast<size_t>(policy.origin_fields)]);
+  if (policy.penalty.count() > 0) {
+    out.Key(2, "penalty", DurationText(std::chrono::duration_cast<Millis>(policy.penalty)));
+  }
+  out.Key(2, "retry_jitter", DurationText(policy.retry_jitter));
+  out.Key(2, "lease", policy.lease ? "auto" : "\"off\"");
+  out.Key(2, "max_entries", std::to_string(policy.max_entries));
   out.Key(2, "mode", policy.mode == LimitMode::kEnforce ? "enforce" : "shadow");
 }
 
@@ -372,7 +433,7 @@ std::string EffectiveYaml(const Config& config) {
   if (!config.plans.empty()) {
     out.Line(0, "plans:");
     for (const Plan& plan : config.plans) {
-      out.Key(1, Quote(plan.name), Map({{"limits", LimitsText(plan)}}));
+      out.Key(1, Quote(plan.name), PlanText(plan));
     }
   }
   if (!config.rate_limits.empty()) {

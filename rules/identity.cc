@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "rules/rate_limit.h"
@@ -19,7 +20,7 @@ struct Found {
   }
 };
 
-Found FindValue(const Identify& identify, const cache::RequestHead& request) {
+Found FindValue(const Identify::Part& identify, const cache::RequestHead& request) {
   Found found;
   switch (identify.by) {
     case Identify::By::kHeader: {
@@ -65,53 +66,119 @@ std::array<char, 22> IdentityHash(std::string_view bytes, Sha256 sha256) {
   return text;
 }
 
-Identity FindIdentity(const RateLimitPolicy& policy, const cache::RequestHead& request,
-                      const IpAddress& client, Sha256 sha256) {
-  Identity identity;
-  identity.outcome = Identity::Outcome::kUnauthorized;
-  const Plan* default_plan = policy.default_plan && *policy.default_plan < policy.plans.size()
-                                 ? &policy.plans[*policy.default_plan]
-                                 : nullptr;
-  // The kind stands in the hashed text, so that a key that looks like an owner or an address is
-  // still another identity.
-  std::string text = policy.name;
-  text += '\0';
+const Identify::Part* Identify::key_part() const {
+  for (const Part& part : parts) {
+    if (part.by != By::kClientIp) return &part;
+  }
+  return nullptr;
+}
 
-  bool by_ip = policy.identify.by == Identify::By::kClientIp;
-  const ApiKey* known = nullptr;
-  if (!by_ip) {
-    const Found found = FindValue(policy.identify, request);
+namespace {
+
+constexpr std::string_view kKinds[] = {"key", "owner", "ip"};
+
+// The kind stands in the hashed text, so that a key that looks like an owner or an address is
+// still another identity; the length, so that no two lists of parts run into one text.
+void AppendPart(std::string& text, std::string_view kind, std::string_view value) {
+  text.append(kind).push_back('\0');
+  text.append(std::to_string(value.size())).push_back('\0');
+  text.append(value);
+}
+
+std::string ClientText(const IpAddress& client) {
+  constexpr unsigned kHomeNetwork = 64;  // what one IPv6 subscriber gets
+  return client.v6 ? client.Masked(kHomeNetwork).ToString() : client.ToString();
+}
+
+void AppendScope(const QuotaScope& per, const cache::RequestHead& request,
+                 const RequestPlace& place, std::string& text) {
+  if (per.host) AppendPart(text, "host", request.authority);
+  if (per.rule || per.route) AppendPart(text, "rule", place.rule);
+  if (per.route) AppendPart(text, "route", place.route);
+}
+
+bool IsExempt(const RateLimitPolicy& policy, const IpAddress& client) {
+  return std::any_of(policy.exempt.clients.begin(), policy.exempt.clients.end(),
+                     [&](const IpPrefix& prefix) { return prefix.Contains(client); });
+}
+
+}  // namespace
+
+std::array<char, 22> IdentityOf(IdentityKind kind, std::string_view text, Sha256 sha256) {
+  std::string whole;
+  if (kind == IdentityKind::kIp) {
+    const auto client = ParseIp(text);
+    AppendPart(whole, kKinds[static_cast<size_t>(kind)],
+               client ? ClientText(*client) : std::string(text));
+  } else {
+    AppendPart(whole, kKinds[static_cast<size_t>(kind)], text);
+  }
+  return IdentityHash(whole, sha256);
+}
+
+Identity FindIdentity(const RateLimitPolicy& policy, const cache::RequestHead& request,
+                      const IpAddress& client, Sha256 sha256, const RequestPlace& place) {
+  Identity identity;
+  if (IsExempt(policy, client)) return identity;
+  const Plan* const default_plan =
+      policy.default_plan && *policy.default_plan < policy.plans.size()
+          ? &policy.plans[*policy.default_plan]
+          : nullptr;
+  identity.plan = default_plan;
+  identity.outcome = Identity::Outcome::kUnauthorized;
+  std::string text;
+  text.reserve(96);
+  const Identify::Part* const key_part = policy.identify.key_part();
+  for (const Identify::Part& part : policy.identify.parts) {
+    if (part.by == Identify::By::kClientIp) {
+      AppendPart(text, "ip", ClientText(client));
+      identity.by_ip = identity.by_ip || key_part == nullptr;
+      continue;
+    }
+    const Found found = FindValue(part, request);
     if (found.conflict) return identity;
-    if (found.value) {
-      if (policy.keys != nullptr) known = policy.keys->Find(sha256(*found.value));
-      if (known != nullptr && known->plan < policy.plans.size()) {
-        identity.plan = &policy.plans[known->plan];
-        identity.owner = known->owner;
-        text.append("owner").push_back('\0');
-        text += known->owner;
-      } else {
-        identity.plan = default_plan;
-        text.append("key").push_back('\0');
-        text += *found.value;
-      }
-      if (identity.plan == nullptr) return identity;
-    } else if (policy.identify.missing == Identify::Missing::kByIp) {
-      by_ip = true;
-    } else {
+    if (!found.value) {
       if (policy.identify.missing == Identify::Missing::kSkip) {
         identity.outcome = Identity::Outcome::kSkip;
+        return identity;
       }
-      return identity;
+      if (policy.identify.missing == Identify::Missing::kUnauthorized) return identity;
+      // Whatever else was said: one client without a key is one identity.
+      text.clear();
+      AppendPart(text, "ip", ClientText(client));
+      identity.by_ip = true;
+      identity.plan = default_plan;
+      identity.owner = {};
+      break;
     }
+    const ApiKey* known = nullptr;
+    if (&part == key_part && policy.keys != nullptr) {
+      known = policy.keys->Find(sha256(*found.value));
+      if (known != nullptr && known->plan >= policy.plans.size()) known = nullptr;
+    }
+    if (known != nullptr) {
+      identity.plan = &policy.plans[known->plan];
+      identity.owner = known->owner;
+      AppendPart(text, "owner", known->owner);
+      continue;
+    }
+    if (&part == key_part && policy.keys != nullptr) {
+      if (policy.identify.unknown == Identify::Unknown::kUnauthorized) return identity;
+      if (policy.identify.unknown == Identify::Unknown::kForbidden) {
+        identity.outcome = Identity::Outcome::kForbidden;
+        return identity;
+      }
+    }
+    AppendPart(text, "key", *found.value);
   }
-  if (by_ip) {
-    constexpr unsigned kHomeNetwork = 64;  // what one IPv6 subscriber gets
-    identity.by_ip = true;
-    identity.plan = default_plan;
-    if (identity.plan == nullptr) return identity;
-    text.append("ip").push_back('\0');
-    text += client.v6 ? client.Masked(kHomeNetwork).ToString() : client.ToString();
+  if (identity.plan == nullptr) return identity;
+  if (!identity.owner.empty() &&
+      std::find(policy.exempt.owners.begin(), policy.exempt.owners.end(), identity.owner) !=
+          policy.exempt.owners.end()) {
+    identity.outcome = Identity::Outcome::kSkip;
+    return identity;
   }
+  AppendScope(policy.per, request, place, text);
   identity.outcome = Identity::Outcome::kKnown;
   identity.id = IdentityHash(text, sha256);
   return identity;

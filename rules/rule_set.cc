@@ -1,6 +1,7 @@
 #include "rules/rule_set.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "cache/tags.h"
@@ -16,6 +17,8 @@ struct RuleSet::Compiled {
   std::vector<Matcher> rule_matchers;
   std::vector<Matcher> policy_matchers;
   std::vector<std::vector<Matcher>> cost_matchers;
+  std::vector<std::vector<Matcher>> exempt_matchers;
+  std::vector<uint32_t> order;  // of the policies: the strictest first
 };
 
 RuleSet::RuleSet() : compiled_(std::make_unique<const Compiled>()) {}
@@ -47,6 +50,18 @@ class NormalPath {
   std::string_view view_;
   bool good_ = true;
 };
+
+// Units a second of the strictest window of any plan.
+double SlowestRate(const RateLimitPolicy& policy) {
+  double slowest = std::numeric_limits<double>::infinity();
+  for (const Plan& plan : policy.plans) {
+    for (const RateWindow& window : plan.windows) {
+      slowest = std::min(slowest, static_cast<double>(window.limit) /
+                                      static_cast<double>(window.window.count()));
+    }
+  }
+  return slowest;
+}
 
 cache::Result<Matcher> CompileMatch(const MatchSpec& spec, const std::string& name) {
   auto matcher = Matcher::Compile(spec);
@@ -98,6 +113,13 @@ cache::Result<RuleSet> RuleSet::Build(std::vector<Rule> rules,
       costs.push_back(std::move(*cost_matcher));
     }
     compiled->cost_matchers.push_back(std::move(costs));
+    std::vector<Matcher> exempt;
+    for (const MatchSpec& spec : policy.exempt.matches) {
+      auto exempt_matcher = CompileMatch(spec, policy.name);
+      if (!exempt_matcher) return std::unexpected(std::move(exempt_matcher.error()));
+      exempt.push_back(std::move(*exempt_matcher));
+    }
+    compiled->exempt_matchers.push_back(std::move(exempt));
   }
   compiled->rules = std::move(rules);
   compiled->policies = std::move(policies);
@@ -107,7 +129,11 @@ cache::Result<RuleSet> RuleSet::Build(std::vector<Rule> rules,
   }
   for (size_t i = 0; i < compiled->policies.size(); ++i) {
     compiled->policies[i].index = static_cast<uint32_t>(i);
+    compiled->order.push_back(static_cast<uint32_t>(i));
   }
+  std::stable_sort(compiled->order.begin(), compiled->order.end(), [&](uint32_t a, uint32_t b) {
+    return SlowestRate(compiled->policies[a]) < SlowestRate(compiled->policies[b]);
+  });
   RuleSet set;
   set.compiled_ = std::move(compiled);
   return set;
@@ -171,11 +197,26 @@ void RuleSet::MatchLimits(const cache::RequestHead& request,
   const NormalPath path(request);
   if (!path.good()) return;
   const RequestView view(request, path.view());
-  for (size_t i = 0; i < compiled_->policies.size(); ++i) {
-    if (compiled_->policy_matchers[i].Matches(view, nullptr, nullptr)) {
-      policies->push_back(&compiled_->policies[i]);
+  for (const uint32_t i : compiled_->order) {
+    if (!compiled_->policy_matchers[i].Matches(view, nullptr, nullptr)) continue;
+    const std::vector<Matcher>& exempt = compiled_->exempt_matchers[i];
+    if (std::any_of(exempt.begin(), exempt.end(), [&view](const Matcher& matcher) {
+          return matcher.Matches(view, nullptr, nullptr);
+        })) {
+      continue;
     }
+    policies->push_back(&compiled_->policies[i]);
   }
+}
+
+std::string_view RuleSet::RouteOf(const Rule& rule, const cache::RequestHead& request) const {
+  const NormalPath path(request);
+  if (!path.good()) return {};
+  const RequestView view(request, path.view());
+  const Glob* pattern = nullptr;
+  Glob::Spans spans;
+  if (!compiled_->rule_matchers[rule.index].Matches(view, &spans, &pattern)) return {};
+  return pattern != nullptr ? std::string_view(pattern->pattern()) : std::string_view();
 }
 
 uint32_t RuleSet::CostOf(const RateLimitPolicy& policy, const cache::RequestHead& request) const {

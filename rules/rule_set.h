@@ -62,9 +62,13 @@ class RuleSet {
   // Every rule before the one that matches (all if none does), with the first reason.
   std::vector<Mismatch> Explain(const cache::RequestHead& request) const;
 
-  // Appends the policies that apply, in the order of the file. Nothing for a bad path.
+  // Appends the policies that apply, the strictest first: the one whose slowest window lets the
+  // fewest units a second through. Nothing for a bad path.
   void MatchLimits(const cache::RequestHead& request,
                    std::vector<const RateLimitPolicy*>* policies) const;
+  // The path pattern by which one of the set's own rules matches the request; empty if the rule has
+  // none or does not match.
+  std::string_view RouteOf(const Rule& rule, const cache::RequestHead& request) const;
   // Units that `request` costs under one of the set's own policies.
   uint32_t CostOf(const RateLimitPolicy& policy, const cache::RequestHead& request) const;
 

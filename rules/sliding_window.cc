@@ -51,8 +51,8 @@ WindowState WindowLog::StateOf(const WindowSpec& spec, const Charge& charge, int
   WindowState state;
   state.remaining = spec.limit - used();
   if (!entries_.empty()) state.reset = entries_.front().time + spec.window - now;
-  const int64_t need = charge.unit - state.remaining;  // units that must leave first
-  if (charge.unit > spec.limit) {
+  const int64_t need = spec.unit - state.remaining;  // units that must leave first
+  if (spec.unit > spec.limit) {
     state.wait = -1;
   } else if (granted < charge.count && need > 0) {
     const int64_t base = entries_.front().total - entries_.front().cost;
@@ -64,86 +64,37 @@ WindowState WindowLog::StateOf(const WindowSpec& spec, const Charge& charge, int
   return state;
 }
 
-int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> specs,
-                     const Charge& asked, int64_t now, std::span<WindowState> states) {
-  Charge charge = asked;
-  charge.unit = std::max<int64_t>(charge.unit, 1);
-  int64_t granted = charge.count;
+int64_t WindowLog::Fits(int64_t now, const WindowSpec& spec, int64_t lease) {
+  Prune(now, spec, lease);
+  return FloorDiv(spec.limit - used(), spec.unit);
+}
+
+int64_t CheckWindows(std::span<WindowLog* const> logs, std::span<const WindowSpec> specs,
+                     const Charge& charge, int64_t now, std::span<WindowState> states) {
+  int64_t granted = std::min(charge.count, charge.at_most);
   for (size_t i = 0; i < logs.size(); ++i) {
-    logs[i].Prune(now, specs[i], charge.lease);
-    if (charge.force) continue;
-    granted = std::min(granted, FloorDiv(specs[i].limit - logs[i].used(), charge.unit));
+    const int64_t fits = logs[i]->Fits(now, specs[i], charge.lease);
+    if (!charge.force) granted = std::min(granted, fits);
   }
   granted = std::max<int64_t>(granted, 0);
   for (size_t i = 0; i < logs.size(); ++i) {
-    if (granted > 0) logs[i].Add(granted * charge.unit, now, specs[i], charge.lease);
-    states[i] = logs[i].StateOf(specs[i], charge, granted, now);
+    if (granted > 0) logs[i]->Add(granted * specs[i].unit, now, specs[i], charge.lease);
+    states[i] = logs[i]->StateOf(specs[i], charge, granted, now);
   }
   return granted;
 }
 
-WindowSpec SpecOf(const RateWindow& window) {
-  constexpr int64_t kExactUpTo = 1024;
+WindowSpec SpecOf(const RateWindow& window, uint32_t max_entries, int64_t unit, uint64_t share) {
   WindowSpec spec;
-  spec.limit = static_cast<int64_t>(window.limit);
+  uint64_t limit = window.limit;
+  if (share > 1 && limit > 0) limit = std::max<uint64_t>(1, limit / share);
+  spec.limit = static_cast<int64_t>(limit);
   spec.window = window.window.count();
-  if (spec.limit > kExactUpTo) spec.resolution = (spec.window + kExactUpTo - 1) / kExactUpTo;
+  spec.unit = std::max<int64_t>(unit, 1);
+  if (window.limit > max_entries) {
+    spec.resolution = std::max<int64_t>(1, (spec.window + max_entries - 1) / max_entries);
+  }
   return spec;
-}
-
-void LimitTable::DropLast(int64_t now) {
-  if (order_.back().busy_until > now) ++evictions_;
-  index_.erase(order_.back().key);
-  order_.pop_back();
-}
-
-LimitTable::Node& LimitTable::Touch(std::string_view key, int64_t now) {
-  const auto found = index_.find(key);
-  if (found != index_.end()) {
-    order_.splice(order_.begin(), order_, found->second);
-    return order_.front();
-  }
-  // A new identity pays for clearing away old ones: two, so that the table shrinks again.
-  for (int i = 0; i < 2 && !order_.empty() && order_.back().busy_until <= now; ++i) DropLast(now);
-  while (!order_.empty() && order_.size() >= max_identities_) DropLast(now);
-  order_.push_front({std::string(key), {}, {}, 0});
-  index_.emplace(order_.front().key, order_.begin());
-  return order_.front();
-}
-
-LimitTable::Verdict LimitTable::Check(std::string_view key, const Plan& plan, const Charge& charge,
-                                      int64_t now) {
-  Verdict verdict;
-  verdict.windows = std::min(plan.windows.size(), kMaxWindows);
-  std::array<WindowSpec, kMaxWindows> specs;
-  for (size_t i = 0; i < verdict.windows; ++i) specs[i] = SpecOf(plan.windows[i]);
-
-  Node& node = Touch(key, now);
-  bool same = node.windows.size() == verdict.windows;
-  for (size_t i = 0; same && i < verdict.windows; ++i) same = node.windows[i] == specs[i].window;
-  if (!same) {
-    // Another configuration: a window of the same length goes on, a new one begins empty.
-    std::vector<WindowLog> logs(verdict.windows);
-    std::vector<int64_t> windows(verdict.windows);
-    for (size_t i = 0; i < verdict.windows; ++i) {
-      windows[i] = specs[i].window;
-      const auto old = std::find(node.windows.begin(), node.windows.end(), windows[i]);
-      if (old == node.windows.end()) continue;
-      logs[i] = std::move(node.logs[static_cast<size_t>(old - node.windows.begin())]);
-      *old = -1;
-    }
-    node.logs = std::move(logs);
-    node.windows = std::move(windows);
-  }
-  verdict.granted = CheckWindows(node.logs, std::span(specs).first(verdict.windows), charge, now,
-                                 std::span(verdict.states).first(verdict.windows));
-  node.busy_until = now;
-  for (size_t i = 0; i < verdict.windows; ++i) {
-    if (node.logs[i].empty()) continue;
-    node.busy_until =
-        std::max(node.busy_until, node.logs[i].entries_.back().time + specs[i].window);
-  }
-  return verdict;
 }
 
 }  // namespace satchel::rules

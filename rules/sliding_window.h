@@ -1,14 +1,9 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <deque>
-#include <list>
+#include <limits>
 #include <span>
-#include <string>
-#include <string_view>
-#include <unordered_map>
-#include <vector>
 
 #include "rules/rate_limit.h"
 
@@ -21,20 +16,23 @@ struct WindowSpec {
   // Entries are rounded up to a multiple of this, so that one entry serves a whole stretch of
   // time: counted late, never early. 1 = exact.
   int64_t resolution = 1;
+  int64_t unit = 1;  // what one call costs
+  bool operator==(const WindowSpec&) const = default;
 };
 
-// A question to the log: `count` calls of `unit` each.
+// A question to the logs.
 struct Charge {
-  int64_t unit = 1;
-  int64_t count = 1;   // 0 only looks
+  int64_t count = 1;   // calls; 0 only looks
   int64_t lease = 0;   // microseconds by which the entries count later (slots used later)
   bool force = false;  // charge above the limit: debt
+  // What else allows: no more calls than this are granted, forced or not.
+  int64_t at_most = std::numeric_limits<int64_t>::max();
 };
 
 struct WindowState {
   int64_t remaining = 0;  // negative after a forced charge or a lowered limit
   int64_t reset = 0;      // until the oldest entry leaves; 0 if there is none
-  int64_t wait = 0;  // until one more unit fits; 0 = it fits; -1 = it never will (unit > limit)
+  int64_t wait = 0;       // until one more call fits; 0 = it fits; -1 = it never will (unit > limit)
   bool operator==(const WindowState&) const = default;
 };
 
@@ -47,11 +45,14 @@ class WindowLog {
 
   bool empty() const { return entries_.empty(); }
   size_t entries() const { return entries_.size(); }
+  // When the last entry was made; 0 if there is none.
+  int64_t last_time() const { return entries_.empty() ? 0 : entries_.back().time; }
+  // How many calls fit after what has left by `now` is gone. May be negative.
+  int64_t Fits(int64_t now, const WindowSpec& spec, int64_t lease);
 
  private:
-  friend int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> specs,
+  friend int64_t CheckWindows(std::span<WindowLog* const> logs, std::span<const WindowSpec> specs,
                               const Charge& charge, int64_t now, std::span<WindowState> states);
-  friend class LimitTable;
   struct Entry {
     int64_t time;
     int64_t total;  // running total including this entry
@@ -69,50 +70,12 @@ class WindowLog {
 
 // Grants as many of `charge.count` calls as fit into all windows at once, records exactly those,
 // and returns how many. logs, specs and states have equal sizes. Refused calls are not recorded.
-int64_t CheckWindows(std::span<WindowLog> logs, std::span<const WindowSpec> specs,
+int64_t CheckWindows(std::span<WindowLog* const> logs, std::span<const WindowSpec> specs,
                      const Charge& charge, int64_t now, std::span<WindowState> states);
 
-// The logs of many identities, bounded: the least recently used identity is forgotten when
-// `max_identities` is passed, or once nothing of it counts any more. Not thread-safe; one table per
-// shard of the identity.
-class LimitTable {
- public:
-  static constexpr size_t kMaxWindows = 8;
-
-  explicit LimitTable(size_t max_identities) : max_identities_(max_identities) {}
-
-  struct Verdict {
-    int64_t granted = 0;
-    size_t windows = 0;
-    std::array<WindowState, kMaxWindows> states;  // in the order of the plan
-  };
-
-  // `key` names identity and policy; at most kMaxWindows of the plan's windows count. `now` is in
-  // microseconds; a step back is tolerated (never admits too much).
-  Verdict Check(std::string_view key, const Plan& plan, const Charge& charge, int64_t now);
-
-  size_t size() const { return index_.size(); }
-  uint64_t evictions() const { return evictions_; }  // identities forgotten while still counting
-
- private:
-  struct Node {
-    std::string key;
-    std::vector<int64_t> windows;  // lengths the logs were kept for
-    std::vector<WindowLog> logs;
-    int64_t busy_until = 0;  // when the last entry leaves
-  };
-
-  Node& Touch(std::string_view key, int64_t now);
-  void DropLast(int64_t now);
-
-  size_t max_identities_;
-  std::list<Node> order_;  // most recently used first
-  std::unordered_map<std::string_view, std::list<Node>::iterator> index_;
-  uint64_t evictions_ = 0;
-};
-
-// The resolution at which the log of a window stays small: exact up to 1,024 units, else a 1,024th
-// of the window.
-WindowSpec SpecOf(const RateWindow& window);
+// How the log of a window stays within `max_entries`: exact where the limit does, else in that
+// many steps of time. `share`: the limit is divided by it, at least 1 is left of one that is not 0.
+WindowSpec SpecOf(const RateWindow& window, uint32_t max_entries, int64_t unit,
+                  uint64_t share = 1);
 
 }  // namespace satchel::rules

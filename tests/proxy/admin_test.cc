@@ -100,8 +100,8 @@ class AdminTest : public ::testing::Test {
     return request;
   }
   int Status(std::string method, std::string path, std::string authorization = "") {
-    return admin_.Handle(Request(std::move(method), std::move(path), std::move(authorization)))
-        .status;
+    return admin_.Answer(Request(std::move(method), std::move(path), std::move(authorization)))
+        ->status;
   }
 
   bool healthy_ = true;
@@ -136,17 +136,17 @@ TEST_F(AdminTest, ProbesTellTheState) {
   EXPECT_EQ(Status("HEAD", "/readyz"), 200);
   ready_ = false;
   EXPECT_EQ(Status("GET", "/readyz"), 503);
-  EXPECT_EQ(admin_.Handle(Request("GET", "/readyz")).body, "shutting down\n");
+  EXPECT_EQ(admin_.Answer(Request("GET", "/readyz"))->body, "shutting down\n");
   EXPECT_EQ(Status("GET", "/healthz"), 200);
   healthy_ = false;
   EXPECT_EQ(Status("GET", "/healthz"), 503);
 }
 
 TEST_F(AdminTest, PagesAndActionsAnswer) {
-  const AdminReply metrics = admin_.Handle(Request("GET", "/metrics"));
+  const AdminReply metrics = *admin_.Answer(Request("GET", "/metrics"));
   EXPECT_EQ(metrics.body, "metric 1\n");
   EXPECT_TRUE(metrics.type.starts_with("text/plain; version=0.0.4"));
-  EXPECT_EQ(ordered_json::parse(admin_.Handle(Request("GET", "/status")).body)["version"], "x");
+  EXPECT_EQ(ordered_json::parse(admin_.Answer(Request("GET", "/status"))->body)["version"], "x");
   EXPECT_EQ(Status("POST", "/reload"), 200);
   reload_ok_ = false;
   EXPECT_EQ(Status("POST", "/reload"), 422);
@@ -156,7 +156,7 @@ TEST_F(AdminTest, PagesAndActionsAnswer) {
 }
 
 TEST_F(AdminTest, UnknownPathsAndMethodsAreProblems) {
-  const AdminReply missing = admin_.Handle(Request("GET", "/nothing"));
+  const AdminReply missing = *admin_.Answer(Request("GET", "/nothing"));
   EXPECT_EQ(missing.status, 404);
   EXPECT_EQ(missing.type, "application/problem+json");
   EXPECT_EQ(ordered_json::parse(missing.body)["status"], 404);
@@ -185,14 +185,14 @@ TEST_F(AdminTest, TheTokenGuardsAllButTheProbes) {
 TEST_F(AdminTest, WebPagesAndReboundNamesAreRefused) {
   AdminRequest request = Request("POST", "/drain");
   request.origin = "https://evil.example";
-  EXPECT_EQ(admin_.Handle(request).status, 403);
+  EXPECT_EQ(admin_.Answer(request)->status, 403);
   request = Request("GET", "/status");
   request.host = "evil.example:9901";
-  EXPECT_EQ(admin_.Handle(request).status, 403);
+  EXPECT_EQ(admin_.Answer(request)->status, 403);
   EXPECT_EQ(drains_, 0);
   for (const char* host : {"", "localhost", "LOCALHOST:9901", "127.0.0.1", "[::1]:9901"}) {
     request.host = host;
-    EXPECT_EQ(admin_.Handle(request).status, 200) << host;
+    EXPECT_EQ(admin_.Answer(request)->status, 200) << host;
   }
 }
 

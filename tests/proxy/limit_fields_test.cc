@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -42,8 +43,16 @@ std::string Field(const cache::HeaderMap& fields, std::string_view name) {
 }
 
 cache::HeaderMap FieldsOf(const std::vector<LimitVerdict>& verdicts, cache::Time now = kNow) {
+  std::string text;
+  AppendLimitFields(verdicts, now, text);
   cache::HeaderMap fields;
-  SetLimitFields(verdicts, now, fields);
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t colon = line.find(": ");
+    EXPECT_NE(colon, std::string::npos) << line;
+    EXPECT_TRUE(line.ends_with('\r')) << line;
+    fields.Add(line.substr(0, colon), line.substr(colon + 2, line.size() - colon - 3));
+  }
   return fields;
 }
 
@@ -120,15 +129,79 @@ TEST(LimitFieldsTest, ShadowPoliciesAndUncountedVerdictsSayNothing) {
   EXPECT_TRUE(FieldsOf({}).empty());
 }
 
-TEST(LimitFieldsTest, OurFieldsReplaceTheOrigins) {
+struct Merged {
+  cache::HeaderMap theirs;
+  std::string ours;
+};
+
+Merged Merge(const rules::RateLimitPolicy& policy, const char* their_remaining) {
+  const std::vector<LimitVerdict> verdicts = {Verdict(policy, true, {Hour(5, kSecond)})};
+  Merged merged;
+  merged.theirs.Add("X-RateLimit-Limit", "77");
+  merged.theirs.Add("x-ratelimit-remaining", their_remaining);
+  merged.theirs.Add("X-RateLimit-Reset", "60");
+  merged.theirs.Add("RateLimit", "\"o\";r=7");
+  AppendLimitFields(verdicts, kNow, merged.ours);
+  MergeOriginFields(verdicts, merged.theirs, kNow, merged.ours);
+  return merged;
+}
+
+TEST(LimitFieldsTest, TheOriginsListsStayBesideOursAndTheStricterNumbersWin) {
   const auto policy = PolicyOf();
-  cache::HeaderMap fields;
-  fields.Add("x-ratelimit-limit", "7");
-  fields.Add("X-RateLimit-Limit", "8");
-  const std::vector<LimitVerdict> verdicts = {Verdict(policy, true, {Hour(1, 1)})};
-  SetLimitFields(verdicts, kNow, fields);
+  const Merged looser = Merge(policy, "6");
+  EXPECT_EQ(looser.theirs.size(), 1u);
+  EXPECT_EQ(Field(looser.theirs, "RateLimit"), "\"o\";r=7");
+  EXPECT_NE(looser.ours.find("X-RateLimit-Remaining: 5\r\n"), std::string::npos);
+  EXPECT_NE(looser.ours.find("RateLimit: \"hour\""), std::string::npos);
+  const Merged stricter = Merge(policy, "4");
+  EXPECT_EQ(stricter.theirs.size(), 4u);
+  EXPECT_EQ(stricter.ours.find("X-RateLimit"), std::string::npos);
+  EXPECT_NE(stricter.ours.find("RateLimit: \"hour\""), std::string::npos);
+  EXPECT_EQ(Merge(policy, "many").theirs.size(), 1u);
+}
+
+TEST(LimitFieldsTest, ThePolicySaysWhoseFieldsStand) {
+  auto policy = PolicyOf();
+  policy.origin_fields = rules::OriginFields::kReplace;
+  EXPECT_TRUE(Merge(policy, "4").theirs.empty());
+  policy.origin_fields = rules::OriginFields::kKeep;
+  const Merged kept = Merge(policy, "6");
+  EXPECT_EQ(kept.theirs.size(), 4u);
+  EXPECT_TRUE(kept.ours.empty());
+}
+
+TEST(LimitFieldsTest, TheResetMayBeSecondsFromNow) {
+  auto policy = PolicyOf();
+  policy.reset = rules::ResetForm::kDelta;
+  EXPECT_EQ(Field(FieldsOf({Verdict(policy, true, {Hour(1, 1)})}), "X-RateLimit-Reset"), "3600");
+  EXPECT_EQ(
+      Field(FieldsOf({Verdict(policy, false, {Hour(0, 1, kSecond + 1)}, 0)}), "X-RateLimit-Reset"),
+      "2");
+}
+
+TEST(LimitFieldsTest, SlotsAndPenaltiesAreNoQuota) {
+  const auto policy = PolicyOf();
+  const LimitVerdict verdict =
+      Verdict(policy, false, {Hour(9, 1), {"concurrent", 2, 0, 0, 0, kSecond}}, 1);
+  const auto fields = FieldsOf({verdict});
+  EXPECT_EQ(Field(fields, "RateLimit"), R"("hour";r=9;t=1)");
   EXPECT_EQ(Field(fields, "X-RateLimit-Limit"), "1000");
-  EXPECT_EQ(fields.size(), 5u);
+  const auto json = nlohmann::json::parse(RefusalOf(verdict).body);
+  EXPECT_EQ(json["violated-policies"], nlohmann::json::array({"concurrent"}));
+}
+
+TEST(LimitFieldsTest, JitterOnlyMakesTheWaitLonger) {
+  auto policy = PolicyOf();
+  policy.retry_jitter = std::chrono::seconds(4);
+  const LimitVerdict verdict = Verdict(policy, false, {Hour(0, 1, kSecond)}, 0);
+  EXPECT_EQ(RefusalOf(verdict, 0).retry_after, "1");
+  EXPECT_EQ(RefusalOf(verdict, 0.5).retry_after, "3");
+  EXPECT_EQ(RefusalOf(verdict, 0.99).retry_after, "5");
+}
+
+TEST(LimitFieldsTest, AnUnknownKeyIs403) {
+  EXPECT_EQ(ForbiddenOf().status, 403);
+  EXPECT_TRUE(ForbiddenOf().authenticate.empty());
 }
 
 TEST(LimitFieldsTest, RetryAfterIsRoundedUpAndAtLeastOne) {
@@ -171,15 +244,13 @@ TEST(LimitFieldsTest, ClosedBecauseTheStoreIsDownIs503) {
 
 TEST(LimitFieldsTest, A401SaysWhereTheKeyIsLookedFor) {
   auto policy = PolicyOf();
-  policy.identify.by = rules::Identify::By::kHeader;
-  policy.identify.name = "X-API-Key";
+  policy.identify.parts = {{rules::Identify::By::kHeader, "X-API-Key"}};
   const LimitAnswer answer = UnauthorizedOf(policy);
   EXPECT_EQ(answer.status, 401);
   EXPECT_EQ(answer.authenticate, R"(ApiKey realm="api", header="X-API-Key")");
   EXPECT_TRUE(answer.retry_after.empty());
   EXPECT_EQ(nlohmann::json::parse(answer.body)["error"], "API key required");
-  policy.identify.by = rules::Identify::By::kQuery;
-  policy.identify.name = "a\"b\r\nX: y";
+  policy.identify.parts = {{rules::Identify::By::kQuery, "a\"b\r\nX: y"}};
   EXPECT_EQ(UnauthorizedOf(policy).authenticate, R"(ApiKey realm="api", query="a\"bX: y")");
 }
 

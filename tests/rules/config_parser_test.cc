@@ -129,8 +129,7 @@ TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
         "rules: [{name: a, on_success: {store_for_get: true}}]\n",
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
-        "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n",
-        "plans: {a: {limits: [{rate: 1/1s}], concurrent: 5}}\n"}) {
+        "rules: [{name: a, cache: {sliding: {absolute: 5m}}}]\n"}) {
     EXPECT_NE(ErrorsOf(Framed(text)).find(": unknown key; "), std::string::npos) << text;
   }
 }

@@ -24,10 +24,9 @@ std::array<uint8_t, 32> FakeSha256(std::string_view bytes) {
 RateLimitPolicy PolicyBy(Identify::By by, std::string name) {
   RateLimitPolicy policy;
   policy.name = "api";
-  policy.identify.by = by;
-  policy.identify.name = std::move(name);
-  policy.plans = {{"free", {{"s", 1, std::chrono::seconds(1)}}, "", 0},
-                  {"pro", {{"s", 9, std::chrono::seconds(1)}}, "", 0}};
+  policy.identify.parts = {{by, std::move(name)}};
+  policy.plans = {{"free", {{"s", 1, std::chrono::seconds(1)}}, 0, "", 0},
+                  {"pro", {{"s", 9, std::chrono::seconds(1)}}, 0, "", 0}};
   policy.default_plan = 0;
   return policy;
 }
@@ -119,9 +118,105 @@ TEST(IdentityTest, AKeyCannotPretendToBeAnOwnerOrAnAddress) {
   ids.emplace(Find(policy, With({{"X-API-Key", "acme"}})).id_text());
   ids.emplace(Find(policy, With({{"X-API-Key", "192.0.2.1"}})).id_text());
   ids.emplace(Find(policy, With({})).id_text());
-  policy.name = "other";
-  ids.emplace(Find(policy, With({{"X-API-Key", "k1"}})).id_text());
-  EXPECT_EQ(ids.size(), 5U);
+  EXPECT_EQ(ids.size(), 4U);
+}
+
+TEST(IdentityTest, OneClientIsOneIdentityUnderAllPolicies) {
+  auto a = PolicyBy(Identify::By::kHeader, "X-API-Key");
+  auto b = a;
+  b.name = "other";
+  EXPECT_EQ(Find(a, With({{"X-API-Key", "k1"}})).id_text(),
+            Find(b, With({{"X-API-Key", "k1"}})).id_text());
+}
+
+TEST(IdentityTest, AnUnlistedKeyIsRefusedWhereAsked) {
+  auto policy = PolicyBy(Identify::By::kHeader, "X-API-Key");
+  auto keys = std::make_shared<ApiKeys>();
+  keys->Add(FakeSha256("k1"), {1, "acme"});
+  policy.keys = keys;
+  policy.identify.unknown = Identify::Unknown::kForbidden;
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "other"}})).outcome, Identity::Outcome::kForbidden);
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k1"}})).outcome, Identity::Outcome::kKnown);
+  EXPECT_EQ(Find(policy, With({})).outcome, Identity::Outcome::kUnauthorized);
+  policy.identify.unknown = Identify::Unknown::kUnauthorized;
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "other"}})).outcome, Identity::Outcome::kUnauthorized);
+}
+
+TEST(IdentityTest, PartsTogetherAreTheIdentity) {
+  auto policy = PolicyBy(Identify::By::kHeader, "X-API-Key");
+  policy.identify.parts.push_back({Identify::By::kClientIp, ""});
+  const auto id = [&](const char* key, std::string_view ip) {
+    return std::string(Find(policy, With({{"X-API-Key", key}}), ip).id_text());
+  };
+  EXPECT_EQ(id("a", "192.0.2.1"), id("a", "192.0.2.1"));
+  EXPECT_NE(id("a", "192.0.2.1"), id("a", "192.0.2.2"));
+  EXPECT_NE(id("a", "192.0.2.1"), id("b", "192.0.2.1"));
+  policy.identify.parts.push_back({Identify::By::kCookie, "sid"});
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "a"}})).outcome, Identity::Outcome::kUnauthorized);
+}
+
+TEST(IdentityTest, PartsDoNotRunIntoEachOther) {
+  auto policy = PolicyBy(Identify::By::kHeader, "A");
+  policy.identify.parts.push_back({Identify::By::kHeader, "B"});
+  EXPECT_NE(Find(policy, With({{"A", "xy"}, {"B", "z"}})).id_text(),
+            Find(policy, With({{"A", "x"}, {"B", "yz"}})).id_text());
+}
+
+TEST(IdentityTest, EveryoneIsOneIdentity) {
+  auto policy = PolicyBy(Identify::By::kClientIp, "");
+  policy.identify.parts.clear();
+  EXPECT_EQ(Find(policy, With({}), "192.0.2.1").id_text(),
+            Find(policy, With({}), "198.51.100.7").id_text());
+}
+
+TEST(IdentityTest, AQuotaMayBelongToAHostARuleOrARoute) {
+  auto policy = PolicyBy(Identify::By::kClientIp, "");
+  cache::RequestHead request = With({});
+  request.authority = "a.test";
+  const auto id = [&](RequestPlace place) {
+    return std::string(
+        FindIdentity(policy, request, *ParseIp("192.0.2.1"), &FakeSha256, place).id_text());
+  };
+  const std::string global = id({"r", "/a"});
+  EXPECT_EQ(id({"other", "/b"}), global);
+  policy.per.rule = true;
+  EXPECT_NE(id({"r", "/a"}), id({"other", "/a"}));
+  EXPECT_EQ(id({"r", "/a"}), id({"r", "/b"}));
+  policy.per = {.route = true};
+  EXPECT_NE(id({"r", "/a"}), id({"r", "/b"}));
+  policy.per = {.host = true};
+  const std::string one_host = id({"r", "/a"});
+  request.authority = "b.test";
+  EXPECT_NE(id({"r", "/a"}), one_host);
+}
+
+TEST(IdentityTest, ExemptAddressesAndOwnersAreNotCounted) {
+  auto policy = PolicyBy(Identify::By::kHeader, "X-API-Key");
+  auto keys = std::make_shared<ApiKeys>();
+  keys->Add(FakeSha256("k1"), {1, "acme"});
+  policy.keys = keys;
+  policy.exempt.owners = {"acme"};
+  policy.exempt.clients = {*ParseIpPrefix("10.0.0.0/8")};
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k1"}})).outcome, Identity::Outcome::kSkip);
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k2"}})).outcome, Identity::Outcome::kKnown);
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k2"}}), "10.1.2.3").outcome,
+            Identity::Outcome::kSkip);
+}
+
+TEST(IdentityTest, AnIdentityCanBeNamedByHand) {
+  auto policy = PolicyBy(Identify::By::kHeader, "X-API-Key");
+  auto keys = std::make_shared<ApiKeys>();
+  keys->Add(FakeSha256("k1"), {1, "acme"});
+  policy.keys = keys;
+  policy.identify.missing = Identify::Missing::kByIp;
+  const auto text = [](IdentityKind kind, std::string_view what) {
+    const auto id = IdentityOf(kind, what, &FakeSha256);
+    return std::string(id.data(), id.size());
+  };
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k1"}})).id_text(), text(IdentityKind::kOwner, "acme"));
+  EXPECT_EQ(Find(policy, With({{"X-API-Key", "k2"}})).id_text(), text(IdentityKind::kKey, "k2"));
+  EXPECT_EQ(Find(policy, With({}), "2001:db8::9").id_text(),
+            text(IdentityKind::kIp, "2001:db8::1"));
 }
 
 TEST(IdentityTest, AnIpv6ClientIsItsHomeNetwork) {

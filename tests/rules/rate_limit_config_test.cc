@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "rules/check.h"
 #include "tests/rules/fake_loader.h"
 
 namespace satchel::rules {
@@ -27,8 +28,8 @@ TEST(RateLimitConfigTest, PlansKeysAndCostsAreRead) {
              "    mode: shadow\n"),
       loader);
   const RateLimitPolicy& policy = config.rate_limits[0];
-  EXPECT_EQ(policy.identify.by, Identify::By::kHeader);
-  EXPECT_EQ(policy.identify.name, "X-API-Key");
+  EXPECT_EQ(policy.identify.parts,
+            (std::vector<Identify::Part>{{Identify::By::kHeader, "X-API-Key"}}));
   EXPECT_EQ(policy.identify.missing, Identify::Missing::kByIp);
   ASSERT_EQ(policy.plans.size(), 2U);
   EXPECT_EQ(policy.plans[0].windows[1], (RateWindow{"burst", 20, std::chrono::seconds(1)}));
@@ -53,7 +54,7 @@ TEST(RateLimitConfigTest, LimitsMayStandInline) {
       MustParse(Framed("rate_limits: [{name: ip, identify: client_ip, limits: [{rate: 5/10s}], "
                        "cost: 2, headers: []}]\n"));
   const RateLimitPolicy& policy = config.rate_limits[0];
-  EXPECT_EQ(policy.identify.by, Identify::By::kClientIp);
+  EXPECT_TRUE(policy.identify.by_address());
   ASSERT_EQ(policy.plans.size(), 1U);
   EXPECT_EQ(policy.default_plan, 0U);
   EXPECT_EQ(policy.cost, 2U);
@@ -78,7 +79,7 @@ TEST(RateLimitConfigTest, MistakesSayWhatToWrite) {
                       "  free: {limits: [{rate: 1000}, {rate: 10/s}, {rate: 0/1s}, {rate: 5/5}]}\n"
                       "  pro: {limits: []}\n"
                       "rate_limits:\n"
-                      "  - {name: a, identify: {header: X, cookie: y}, default_plan: fre}\n"
+                      "  - {name: a, identify: {missing: skip}, default_plan: fre}\n"
                       "  - {name: a, identify: ip, limits: [{rate: 1/1s}]}\n"
                       "  - {name: b, identify: {header: K}}\n"
                       "  - {name: c, identify: {header: K}, limits: [{rate: 1/1s}, {rate: 2/1s}], "
@@ -92,13 +93,13 @@ TEST(RateLimitConfigTest, MistakesSayWhatToWrite) {
       "write ms, s, m, h or d behind it, as in 5s\n"
       "rules.yaml:6:17: plans.pro.limits: is no list of 1 to 8 limits; write [{name: hour, rate: "
       "1000/1h}]\n"
-      "rules.yaml:8:25: rate_limits[0].identify: names several ways; write one of {header: "
-      "X-API-Key}, {query: key}, {cookie: sid}, client_ip\n"
-      "rules.yaml:8:63: rate_limits[0].default_plan: \"fre\" is not a plan; did you mean free?\n"
+      "rules.yaml:8:25: rate_limits[0].identify: names nobody; write client_ip, everyone or "
+      "{header: X-API-Key}\n"
+      "rules.yaml:8:56: rate_limits[0].default_plan: \"fre\" is not a plan; did you mean free?\n"
       "rules.yaml:9:12: rate_limits[1].name: \"a\" names the limit in line 8 already; name them "
       "apart\n"
       "rules.yaml:9:25: rate_limits[1].identify: \"ip\" does not say who is counted; write "
-      "client_ip or {header: X-API-Key}\n"
+      "client_ip, everyone or {header: X-API-Key}\n"
       "rules.yaml:10:5: rate_limits[2]: limits nobody; add limits: [{name: hour, rate: 1000/1h}] "
       "or default_plan\n"
       "rules.yaml:11:61: rate_limits[3].limits[1]: \"1s\" names two limits of one plan; name them "
@@ -107,6 +108,78 @@ TEST(RateLimitConfigTest, MistakesSayWhatToWrite) {
       "plans, or remove it\n"
       "rules.yaml:11:105: rate_limits[3].headers: \"rfc\" is unknown; write ietf, legacy, both or "
       "[]\n");
+}
+
+TEST(RateLimitConfigTest, WhoIsCountedAndHowCanBeSaidInFull) {
+  const Config config = MustParse(
+      Framed("plans: {free: {concurrent: 5, limits: [{rate: 9/1s}]}, bulk: {concurrent: 2}}\n"
+             "rate_limits:\n"
+             "  - name: api\n"
+             "    identify: {all_of: [{header: X-Key}, client_ip, {cookie: sid}], unknown: 403}\n"
+             "    per: [host, route]\n"
+             "    exempt: {client_ip: 10.0.0.0/8, owner: [ops], match: {path: /health}}\n"
+             "    keys: {" +
+             std::string(kDigest) +
+             ": bulk}\n"
+             "    default_plan: free\n"
+             "    cost: {response_header: X-Cost, units: 2, max: 50}\n"
+             "    penalty: 30s\n"
+             "    retry_jitter: 2s\n"
+             "    max_entries: 120\n"
+             "    reset: delta\n"
+             "    origin_fields: keep\n"
+             "  - {name: all, identify: everyone, concurrent: 7}\n"));
+  const RateLimitPolicy& policy = config.rate_limits[0];
+  EXPECT_EQ(policy.identify.parts, (std::vector<Identify::Part>{{Identify::By::kHeader, "X-Key"},
+                                                                {Identify::By::kClientIp, ""},
+                                                                {Identify::By::kCookie, "sid"}}));
+  EXPECT_EQ(policy.identify.unknown, Identify::Unknown::kForbidden);
+  EXPECT_EQ(policy.per, (QuotaScope{.host = true, .route = true}));
+  EXPECT_EQ(policy.exempt.clients.size(), 1U);
+  EXPECT_EQ(policy.exempt.owners, std::vector<std::string>{"ops"});
+  EXPECT_EQ(policy.exempt.matches.size(), 1U);
+  EXPECT_EQ(policy.plans[0].concurrent, 5U);
+  EXPECT_TRUE(policy.plans[1].windows.empty());
+  EXPECT_EQ(policy.cost, 2U);
+  EXPECT_EQ(policy.cost_field.name, "X-Cost");
+  EXPECT_EQ(policy.cost_field.max, 50U);
+  EXPECT_EQ(policy.penalty, std::chrono::seconds(30));
+  EXPECT_EQ(policy.retry_jitter, std::chrono::seconds(2));
+  EXPECT_EQ(policy.max_entries, 120U);
+  EXPECT_EQ(policy.reset, ResetForm::kDelta);
+  EXPECT_EQ(policy.origin_fields, OriginFields::kKeep);
+  EXPECT_TRUE(config.rate_limits[1].identify.parts.empty());
+  EXPECT_EQ(config.rate_limits[1].plans[0].concurrent, 7U);
+  // What is printed as effective means the same.
+  const std::string once = EffectiveYaml(config);
+  EXPECT_EQ(EffectiveYaml(MustParse(once)), once);
+}
+
+TEST(RateLimitConfigTest, LeasesGoWithWindowsAlone) {
+  const std::string head = "rate_limits: [{name: a, identify: everyone, limits: [{rate: 9/1s}], ";
+  EXPECT_TRUE(MustParse(Framed(head + "lease: auto}]\n")).rate_limits[0].lease);
+  for (const char* more : {"concurrent: 3", "penalty: 5s"}) {
+    EXPECT_NE(ErrorsOf(Framed(head + "lease: auto, " + more + "}]\n")).find("takes slots ahead"),
+              std::string::npos);
+  }
+}
+
+TEST(RateLimitConfigTest, UnknownKeysNeedAListOfKnownOnes) {
+  EXPECT_NE(ErrorsOf(Framed("rate_limits: [{name: a, identify: {header: K, unknown: 403}, limits: "
+                            "[{rate: 9/1s}]}]\n"))
+                .find("no keys to know"),
+            std::string::npos);
+}
+
+TEST(RateLimitConfigTest, LimitsMayBeCountedInAnotherRedis) {
+  const Config config =
+      MustParse(Framed("stores: {l2: {redis: \"redis://a:1/0\"}, limits: {redis: "
+                       "\"redis://b:2/0\", prefix: lim}}\n"));
+  ASSERT_NE(config.limit_store(), nullptr);
+  EXPECT_EQ(config.limit_store()->prefix, "lim");
+  const Config one = MustParse(Framed("stores: {l2: {redis: \"redis://a:1/0\"}}\n"));
+  EXPECT_EQ(one.limit_store(), &*one.l2);
+  EXPECT_EQ(MustParse(Framed("")).limit_store(), nullptr);
 }
 
 TEST(RateLimitConfigTest, AKeyWrittenInClearIsRefusedWithoutShowingIt) {

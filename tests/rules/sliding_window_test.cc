@@ -11,14 +11,25 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 
+struct Asked {
+  int64_t unit = 1;
+  int64_t count = 1;
+  int64_t lease = 0;
+  bool force = false;
+};
+
 // One window, asked for one unit at a time.
 struct OneWindow {
   WindowLog log;
   WindowSpec spec;
   WindowState state;
 
-  int64_t Ask(int64_t now, Charge charge = {}) {
-    return CheckWindows({&log, 1}, {&spec, 1}, charge, now, {&state, 1});
+  int64_t Ask(int64_t now, Asked asked = {}) {
+    spec.unit = asked.unit;
+    WindowLog* const one = &log;
+    return CheckWindows({&one, 1}, {&spec, 1},
+                        {.count = asked.count, .lease = asked.lease, .force = asked.force}, now,
+                        {&state, 1});
   }
 };
 
@@ -86,7 +97,8 @@ TEST(SlidingWindowTest, ALeaseCountsFromItsEnd) {
 }
 
 TEST(SlidingWindowTest, AllWindowsMustHaveRoomOrNoneIsCharged) {
-  std::vector<WindowLog> logs(2);
+  std::vector<WindowLog> memory(2);
+  const std::vector<WindowLog*> logs = {&memory[0], &memory[1]};
   const std::vector<WindowSpec> specs = {{10, kSecond, 1}, {1, 10 * kSecond, 1}};
   std::vector<WindowState> states(2);
   EXPECT_EQ(CheckWindows(logs, specs, {}, 0, states), 1);
@@ -97,8 +109,25 @@ TEST(SlidingWindowTest, AllWindowsMustHaveRoomOrNoneIsCharged) {
 }
 
 TEST(SlidingWindowTest, AnAbsurdUnitIsTakenForOne) {
-  OneWindow w{{}, {2, kSecond, 1}, {}};
-  EXPECT_EQ(w.Ask(1, {.unit = 0, .count = 5}), 2);
+  EXPECT_EQ(SpecOf({"w", 2, std::chrono::seconds(1)}, 4096, 0).unit, 1);
+  EXPECT_EQ(SpecOf({"w", 2, std::chrono::seconds(1)}, 4096, -7).unit, 1);
+}
+
+TEST(SlidingWindowTest, AShareOfALimitIsAtLeastOne) {
+  const RateWindow window{"w", 10, std::chrono::seconds(1)};
+  EXPECT_EQ(SpecOf(window, 4096, 1, 3).limit, 3);
+  EXPECT_EQ(SpecOf(window, 4096, 1, 100).limit, 1);
+  EXPECT_EQ(SpecOf(window, 4096, 1, 0).limit, 10);
+}
+
+TEST(SlidingWindowTest, EachWindowHasItsOwnUnit) {
+  std::vector<WindowLog> memory(2);
+  const std::vector<WindowLog*> logs = {&memory[0], &memory[1]};
+  const std::vector<WindowSpec> specs = {{10, kSecond, 1, 1}, {10, kSecond, 1, 4}};
+  std::vector<WindowState> states(2);
+  EXPECT_EQ(CheckWindows(logs, specs, {.count = 5}, 0, states), 2);
+  EXPECT_EQ(states[0].remaining, 8);
+  EXPECT_EQ(states[1].remaining, 2);
 }
 
 TEST(SlidingWindowTest, MemoryStaysBoundedUnderForcedCharges) {
@@ -114,7 +143,9 @@ class Model {
  public:
   explicit Model(std::vector<WindowSpec> specs) : specs_(std::move(specs)), lists_(specs_.size()) {}
 
-  int64_t Ask(const Charge& charge, int64_t now, std::vector<WindowState>* states) {
+  int64_t Ask(const std::vector<int64_t>& units, const Charge& charge, int64_t now,
+              std::vector<WindowState>* states) {
+    for (size_t i = 0; i < specs_.size(); ++i) specs_[i].unit = units[i];
     int64_t granted = charge.count;
     for (size_t i = 0; i < specs_.size(); ++i) {
       auto& list = lists_[i];
@@ -124,7 +155,7 @@ class Model {
         list.clear();
       }
       while (!charge.force && granted > 0 &&
-             static_cast<int64_t>(list.size()) + granted * charge.unit > spec.limit) {
+             static_cast<int64_t>(list.size()) + granted * spec.unit > spec.limit) {
         --granted;
       }
     }
@@ -137,13 +168,13 @@ class Model {
         if (!list.empty() && time <= list.back()) {
           time = spec.resolution > 1 ? list.back() : list.back() + 1;
         }
-        list.insert(list.end(), static_cast<size_t>(granted * charge.unit), time);
+        list.insert(list.end(), static_cast<size_t>(granted * spec.unit), time);
       }
       WindowState state;
       state.remaining = spec.limit - static_cast<int64_t>(list.size());
       state.reset = list.empty() ? 0 : list.front() + spec.window - now;
-      const int64_t need = charge.unit - state.remaining;
-      if (charge.unit > spec.limit) {
+      const int64_t need = spec.unit - state.remaining;
+      if (spec.unit > spec.limit) {
         state.wait = -1;
       } else if (granted < charge.count && need > 0) {
         state.wait = list[static_cast<size_t>(need - 1)] + spec.window - now;
@@ -173,7 +204,9 @@ TEST(SlidingWindowTest, AgreesWithAPlainModelOverManyRandomCalls) {
       spec.resolution = pick(0, 1) == 0 ? 1 : pick(2, 1 + spec.window / 8);
     }
     Model model(specs);
-    std::vector<WindowLog> logs(specs.size());
+    std::vector<WindowLog> memory(specs.size());
+    std::vector<WindowLog*> logs;
+    for (WindowLog& log : memory) logs.push_back(&log);
     std::vector<WindowState> states(specs.size());
     std::vector<WindowState> expected(specs.size());
     int64_t now = 1'000'000;
@@ -183,11 +216,15 @@ TEST(SlidingWindowTest, AgreesWithAPlainModelOverManyRandomCalls) {
              : kind < 90 ? pick(0, 300)
              : kind < 95 ? pick(0, 5000)
                          : -pick(0, 800);
-      const Charge charge{.unit = pick(0, 9) < 7 ? 1 : pick(1, 7),
-                          .count = pick(0, 9) < 7 ? 1 : pick(0, 9),
+      std::vector<int64_t> units;
+      for (WindowSpec& spec : specs) {
+        spec.unit = pick(0, 9) < 7 ? 1 : pick(1, 7);
+        units.push_back(spec.unit);
+      }
+      const Charge charge{.count = pick(0, 9) < 7 ? 1 : pick(0, 9),
                           .lease = pick(0, 9) < 8 ? 0 : pick(1, 30),
                           .force = pick(0, 19) == 0};
-      const int64_t want = model.Ask(charge, now, &expected);
+      const int64_t want = model.Ask(units, charge, now, &expected);
       const int64_t got = CheckWindows(logs, specs, charge, now, states);
       ASSERT_EQ(got, want) << "run " << run << " call " << call;
       for (size_t i = 0; i < specs.size(); ++i) {
@@ -218,56 +255,8 @@ TEST(SlidingWindowTest, NoStretchOfTimeHoldsMoreThanTheLimitWhateverTheResolutio
   }
 }
 
-Plan PlanOf(std::initializer_list<std::pair<uint64_t, int64_t>> limits) {
-  Plan plan;
-  for (const auto& [limit, window] : limits) {
-    plan.windows.push_back({std::to_string(window), limit, std::chrono::microseconds(window)});
-  }
-  return plan;
-}
-
-TEST(LimitTableTest, IdentitiesDoNotShareTheirWindows) {
-  LimitTable table(10);
-  const Plan plan = PlanOf({{1, kSecond}});
-  EXPECT_EQ(table.Check("a", plan, {}, 0).granted, 1);
-  EXPECT_EQ(table.Check("a", plan, {}, 1).granted, 0);
-  EXPECT_EQ(table.Check("b", plan, {}, 1).granted, 1);
-}
-
-TEST(LimitTableTest, TheLeastRecentlyUsedIdentityIsForgotten) {
-  LimitTable table(2);
-  const Plan plan = PlanOf({{1, kSecond}});
-  table.Check("a", plan, {}, 0);
-  table.Check("b", plan, {}, 1);
-  table.Check("a", plan, {}, 2);
-  table.Check("c", plan, {}, 3);  // b goes
-  EXPECT_EQ(table.size(), 2U);
-  EXPECT_EQ(table.evictions(), 1U);
-  EXPECT_EQ(table.Check("a", plan, {}, 4).granted, 0);
-  EXPECT_EQ(table.Check("b", plan, {}, 5).granted, 1);
-}
-
-TEST(LimitTableTest, IdleIdentitiesLeaveWithoutCountingAsEvicted) {
-  LimitTable table(100);
-  const Plan plan = PlanOf({{1, kSecond}});
-  for (int i = 0; i < 50; ++i) table.Check(std::to_string(i), plan, {}, i);
-  for (int i = 0; i < 50; ++i) table.Check("x" + std::to_string(i), plan, {}, 10 * kSecond + i);
-  EXPECT_EQ(table.size(), 50U);
-  EXPECT_EQ(table.evictions(), 0U);
-}
-
-TEST(LimitTableTest, ARaisedLimitKeepsWhatWasCounted) {
-  LimitTable table(10);
-  EXPECT_EQ(table.Check("a", PlanOf({{1, kSecond}}), {}, 0).granted, 1);
-  const auto verdict = table.Check("a", PlanOf({{9, 5 * kSecond}, {3, kSecond}}), {}, 1);
-  EXPECT_EQ(verdict.granted, 1);
-  ASSERT_EQ(verdict.windows, 2U);
-  EXPECT_EQ(verdict.states[0].remaining, 8);
-  EXPECT_EQ(verdict.states[1].remaining, 1);
-}
-
-TEST(LimitTableTest, LargeLimitsKeepFewEntriesAndAreNeverExceeded) {
-  const WindowSpec spec = SpecOf({"w", 1'000'000, std::chrono::hours(1)});
+TEST(SlidingWindowTest, LargeLimitsKeepFewEntriesAndAreNeverExceeded) {
+  const WindowSpec spec = SpecOf({"w", 1'000'000, std::chrono::hours(1)}, 1024, 1);
   EXPECT_EQ(spec.resolution, (3600 * kSecond + 1023) / 1024);
   OneWindow w{{}, spec, {}};
   int64_t granted = 0;
@@ -278,8 +267,9 @@ TEST(LimitTableTest, LargeLimitsKeepFewEntriesAndAreNeverExceeded) {
   EXPECT_LE(w.log.entries(), 1026U);
 }
 
-TEST(LimitTableTest, SmallLimitsAreExactToTheMicrosecond) {
-  EXPECT_EQ(SpecOf({"w", 1024, std::chrono::hours(1)}).resolution, 1);
+TEST(SlidingWindowTest, LimitsUpToTheEntriesOfALogAreExactToTheMicrosecond) {
+  EXPECT_EQ(SpecOf({"w", 4096, std::chrono::hours(1)}, 4096, 1).resolution, 1);
+  EXPECT_GT(SpecOf({"w", 4097, std::chrono::hours(1)}, 4096, 1).resolution, 1);
 }
 
 }  // namespace

@@ -74,6 +74,7 @@ std::string SatchelConfig::Yaml(const std::string& listen, const std::string& ad
   if (!cache.empty()) yaml += "  cache: {" + cache + "}\n";
   yaml += "stores:\n  l1: {" + l1 + "}\n";
   if (!l2.empty()) yaml += "  l2: {" + l2 + "}\n";
+  yaml += stores;
   yaml += "admin: {address: \"" + admin + "\"}\n";
   yaml += "shutdown: {" + shutdown + "}\n";
   if (!rules.empty()) yaml += "rules:\n" + rules;

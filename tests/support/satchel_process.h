@@ -48,6 +48,7 @@ struct SatchelConfig {
   std::string timeouts = "connect: 1s, first_byte: 10s, idle: 20s";
   std::string l1 = "size: 64MiB";
   std::string l2 = {};     // "redis: ..." turns Redis on
+  std::string stores = {};  // more lines below stores
   std::string rules = {};  // block list items at column 2
   std::string rest = {};   // whole top-level blocks
   std::string shutdown = "not_ready_for: 0s, drain: 5s";

@@ -9,10 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "proxy/local_limiter.h"
 #include "proxy/net/sha256.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/redis/client.h"
+#include "proxy/redis/lua/limit_reset.lua.h"
+#include "proxy/redis/lua/limit_switch.lua.h"
 #include "proxy/redis/redis_store.h"
 #include "tests/cache/memory_support.h"
 #include "tests/proxy/redis/fake_redis.h"
@@ -71,8 +72,8 @@ TEST(RedisAclTest, TheDocumentedRightsSuffice) {
   options.clock_interval_ms = 20;
   Client client(loop, resolver, options);
   RedisStore store(loop, client, {.deadline_ms = 10'000});
-  proxy::LocalLimiter local;
-  proxy::RateLimiter limiter(loop, &client, local, {.deadline_ms = 10'000});
+  proxy::SharedLimits shared;
+  proxy::RateLimiter limiter(loop, &client, shared, {.deadline_ms = 10'000});
   client.Start();
   ASSERT_TRUE(TurnUntil(loop, [&] { return client.ready(); }));
 
@@ -82,13 +83,16 @@ TEST(RedisAclTest, TheDocumentedRightsSuffice) {
   policy.plans.resize(1);
   policy.plans[0].windows = {{"fine", 2, std::chrono::milliseconds(20)},
                              {"coarse", 5000, std::chrono::seconds(2)}};
+  policy.plans[0].concurrent = 3;  // slots are given back when the request goes
+  policy.penalty = std::chrono::milliseconds(10);
   const auto ask = [&](int64_t cost) {
-    std::optional<proxy::LimitVerdict> verdict;
-    const auto pending = limiter.Check(
-        {.policy = &policy, .plan = &policy.plans[0], .id = net::Digest22("a"), .cost = cost},
-        [&](const proxy::LimitVerdict& v) { verdict = v; });
-    TurnUntil(loop, [&] { return verdict.has_value(); });
-    EXPECT_EQ(verdict->source, proxy::LimitVerdict::Source::kRedis);
+    proxy::LimitRequest request;
+    request.checks() = {
+        {.policy = &policy, .plan = &policy.plans[0], .id = net::Digest22("a"), .cost = cost}};
+    bool done = false;
+    if (request.Begin(limiter, [&done] { done = true; })) return;  // a remembered refusal
+    ASSERT_TRUE(TurnUntil(loop, [&done] { return done; }));
+    EXPECT_EQ(request.verdicts()[0].source, proxy::LimitVerdict::Source::kRedis);
   };
   for (int i = 0; i < 20; ++i) {
     if (i == 10) server.Command({"SCRIPT", "FLUSH"});
@@ -105,6 +109,21 @@ TEST(RedisAclTest, TheDocumentedRightsSuffice) {
     parts.vary_values = cache::VaryValues(parts.vary, request, {});
     store.Put(cache::StoredResponse::Make(parts), {});
   }
+  // What operators do about limits.
+  static const Script turn(lua::kLimitSwitch);
+  static const Script reset(lua::kLimitReset);
+  int done = 0;
+  const auto count = [&done](const cache::Result<Reply>& reply) { done += reply ? 1 : 0; };
+  for (const char* change : {"-api", "+api", "+*"}) {
+    ScriptArguments arguments;
+    arguments.Key("satchel:rl:off").Arg("60000").Arg("satchel:rl:ctl").Arg(change);
+    ASSERT_TRUE(client.SendScript(turn, std::move(arguments), 10'000, count));
+  }
+  ScriptArguments arguments;
+  arguments.Key("satchel:rl:{a}:x").Arg("satchel:rl:ctl").Arg("reset a x");
+  ASSERT_TRUE(client.SendScript(reset, std::move(arguments), 10'000, count));
+  ASSERT_TRUE(TurnUntil(loop, [&] { return done == 4; }));
+
   std::optional<bool> confirmed;
   store.Remove(cache::testing::Key(), [&](bool ok) { confirmed = ok; });
   ASSERT_TRUE(TurnUntil(loop, [&] { return confirmed.has_value(); }));

@@ -55,9 +55,9 @@ ScriptArguments Arguments(const std::vector<std::string>& keys,
                           const std::vector<WindowSpec>& specs, const Charge& charge) {
   ScriptArguments arguments;
   for (const std::string& key : keys) arguments.Key(key);
-  arguments.Arg(charge.unit).Arg(charge.count).Arg(charge.lease).Arg(charge.force ? "1" : "0");
+  arguments.Arg(charge.count).Arg(charge.lease).Arg(charge.force ? "1" : "0").Arg("t");
   for (const WindowSpec& spec : specs) {
-    arguments.Arg(spec.limit).Arg(spec.window).Arg(spec.resolution);
+    arguments.Arg(spec.unit).Arg(spec.limit).Arg(spec.window).Arg(spec.resolution);
   }
   return arguments;
 }
@@ -67,6 +67,14 @@ struct Subject {
   std::vector<std::string> keys;
   std::vector<WindowSpec> specs;
   std::vector<WindowLog> logs;
+
+  int64_t Model(const std::vector<WindowSpec>& asked, const Charge& charge, int64_t now,
+                std::vector<WindowState>* states) {
+    std::vector<WindowLog*> pointers;
+    for (WindowLog& log : logs) pointers.push_back(&log);
+    states->resize(logs.size());
+    return rules::CheckWindows(pointers, asked, charge, now, *states);
+  }
 };
 
 TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
@@ -99,20 +107,19 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
     for (int i = 0; i < 16 && sent < kCalls; ++i, ++sent) {
       Subject& subject = subjects[random() % subjects.size()];
       Charge charge;
-      charge.unit = 1 + below(7);
-      if (random() % 3 != 0) charge.unit = 1;
+      std::vector<WindowSpec> specs = subject.specs;
+      for (WindowSpec& spec : specs) spec.unit = random() % 3 != 0 ? 1 : 1 + below(7);
       charge.count = random() % 3 == 0 ? below(10) : 1;
       charge.force = random() % 50 == 0;
       if (random() % 10 == 0) charge.lease = below(1000);
       ASSERT_TRUE(peer.client->SendScript(
-          SlidingWindow(), Arguments(subject.keys, subject.specs, charge), 30'000,
-          [&, charge](cache::Result<Reply> reply) {
+          SlidingWindow(), Arguments(subject.keys, specs, charge), 30'000,
+          [&, charge, specs](cache::Result<Reply> reply) {
             ASSERT_TRUE(reply) << reply.error().message;
             ASSERT_EQ(reply->items.size(), 2 + 3 * subject.specs.size());
             const int64_t now = reply->items[1].integer;
-            std::vector<WindowState> expected(subject.specs.size());
-            const int64_t granted =
-                rules::CheckWindows(subject.logs, subject.specs, charge, now, expected);
+            std::vector<WindowState> expected;
+            const int64_t granted = subject.Model(specs, charge, now, &expected);
             ASSERT_EQ(reply->items[0].integer, granted) << "call " << compared;
             for (size_t w = 0; w < expected.size(); ++w) {
               const Reply* part = &reply->items[2 + 3 * w];
@@ -139,6 +146,206 @@ TEST(SlidingWindowScriptTest, AgreesWithTheModelReplyByReply) {
   for (const std::string& key : server.Keys()) {
     EXPECT_GT(std::stol(server.Command({"PTTL", key})), 0) << key;
   }
+}
+
+// Many connections call at once; what Redis told is put in the order of its clock and compared with
+// the model.
+TEST(SlidingWindowScriptTest, AgreesWithTheModelWhoeverCalls) {
+  testing::RedisProcess server;
+  constexpr int kThreads = 6;
+  constexpr int kCallsEach = 4000;
+  struct Told {
+    Charge charge;
+    std::vector<WindowSpec> specs;
+    Reply reply;
+  };
+  std::mutex mutex;
+  std::vector<Told> all;
+  Subject subject;
+  subject.keys = {"rl:{x}:a", "rl:{x}:b"};
+  subject.specs = {{.limit = 30, .window = 20'000}, {.limit = 200, .window = 300'000}};
+  subject.logs.resize(2);
+  testing::RunTogether(kThreads, [&](size_t thread) {
+    Peer peer(server.address());
+    std::mt19937 random(static_cast<unsigned>(thread) + 1);
+    std::vector<Told> own;
+    int sent = 0;
+    int open = 0;
+    TurnUntil(
+        peer.loop,
+        [&] {
+          for (; sent < kCallsEach && open < 8; ++sent, ++open) {
+            Charge charge{.count = static_cast<int64_t>(random() % 4), .force = random() % 60 == 0};
+            auto specs = subject.specs;
+            for (WindowSpec& spec : specs) spec.unit = 1 + static_cast<int64_t>(random() % 3);
+            EXPECT_TRUE(peer.client->SendScript(
+                SlidingWindow(), Arguments(subject.keys, specs, charge), 30'000,
+                [&, charge, specs](cache::Result<Reply> reply) {
+                  --open;
+                  if (reply) own.push_back({charge, specs, std::move(*reply)});
+                }));
+          }
+          return sent == kCallsEach && open == 0;
+        },
+        60'000);
+    const std::lock_guard lock(mutex);
+    all.insert(all.end(), own.begin(), own.end());
+  });
+  ASSERT_EQ(all.size(), static_cast<size_t>(kThreads * kCallsEach));
+  std::sort(all.begin(), all.end(), [](const Told& a, const Told& b) {
+    return a.reply.items[1].integer < b.reply.items[1].integer;
+  });
+  for (size_t i = 0; i < all.size(); ++i) {
+    const Told& told = all[i];
+    std::vector<WindowState> expected;
+    const int64_t now = told.reply.items[1].integer;
+    const int64_t granted = subject.Model(told.specs, told.charge, now, &expected);
+    ASSERT_EQ(told.reply.items[0].integer, granted) << "call " << i;
+    for (size_t w = 0; w < 2; ++w) {
+      const Reply* part = &told.reply.items[2 + 3 * w];
+      ASSERT_EQ((WindowState{part[0].integer, part[1].integer, part[2].integer}), expected[w])
+          << "call " << i << " window " << w;
+    }
+  }
+}
+
+// The same text with a clock of the test's: pauses, steps back, steps of more than a window.
+TEST(SlidingWindowScriptTest, AgreesWithTheModelUnderAnInjectedClock) {
+  std::string text(lua::kSlidingWindow);
+  const std::string clock = "call('TIME')";
+  const size_t at = text.find(clock);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, clock.size(), "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+  const Script script(text);
+  testing::RedisProcess server;
+  Peer peer(server.address());
+  std::mt19937_64 random(99);
+  const auto pick = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  constexpr int kRuns = 60;
+  constexpr int kCalls = 300;
+  int compared = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    Subject subject;
+    for (int64_t w = 0; w <= run % 3; ++w) {
+      const int64_t window = pick(1000, 2'000'000);
+      subject.specs.push_back({.limit = pick(1, 40),
+                               .window = window,
+                               .resolution = pick(0, 1) == 0 ? 1 : pick(2, window / 8)});
+      subject.keys.push_back("rl:{" + std::to_string(run) + "}:" + std::to_string(w));
+    }
+    subject.logs.resize(subject.specs.size());
+    const int64_t widest = subject.specs[0].window;
+    int64_t now = 1'700'000'000'000'000 + pick(0, 1'000'000);
+    for (int call = 0; call < kCalls; ++call) {
+      const int64_t kind = pick(0, 99);
+      now += kind < 55   ? pick(0, widest / 50)
+             : kind < 88 ? pick(0, widest / 4)
+             : kind < 92 ? pick(widest, 3 * widest)
+             : kind < 98 ? -pick(0, widest)
+                         : -pick(widest, 3 * widest);
+      auto specs = subject.specs;
+      for (WindowSpec& spec : specs) spec.unit = pick(0, 9) < 7 ? 1 : pick(1, 7);
+      const Charge charge{.count = pick(0, 9) < 7 ? 1 : pick(0, 9),
+                          .lease = pick(0, 9) < 8 ? 0 : pick(1, widest / 100),
+                          .force = pick(0, 19) == 0};
+      auto arguments = Arguments(subject.keys, specs, charge);
+      arguments.Arg(now / 1'000'000).Arg(now % 1'000'000);
+      ASSERT_TRUE(peer.client->SendScript(
+          script, std::move(arguments), 30'000,
+          [&, charge, specs, now, run, call](cache::Result<Reply> reply) {
+            ASSERT_TRUE(reply) << reply.error().message;
+            std::vector<WindowState> expected;
+            const int64_t granted = subject.Model(specs, charge, now, &expected);
+            ASSERT_EQ(reply->items[0].integer, granted) << "run " << run << " call " << call;
+            for (size_t w = 0; w < specs.size(); ++w) {
+              const Reply* part = &reply->items[2 + 3 * w];
+              ASSERT_EQ((WindowState{part[0].integer, part[1].integer, part[2].integer}),
+                        expected[w])
+                  << "run " << run << " call " << call << " window " << w;
+            }
+            ++compared;
+          }));
+    }
+    const int want = (run + 1) * kCalls;
+    ASSERT_TRUE(
+        TurnUntil(peer.loop, [&] { return compared == want || HasFatalFailure(); }, 60'000));
+    if (HasFatalFailure()) return;
+  }
+}
+
+// What stands beside windows: slots and penalties, in the same call.
+class ScriptGatesTest : public ::testing::Test {
+ protected:
+  struct Gate {
+    std::string key;
+    int64_t a, b, c, d;
+  };
+  // granted, and per gate remaining, reset, wait.
+  std::vector<int64_t> Call(const std::vector<Gate>& gates, int64_t count = 1,
+                            std::string_view token = "t") {
+    ScriptArguments arguments;
+    for (const Gate& gate : gates) arguments.Key(gate.key);
+    arguments.Arg(count).Arg("0").Arg("0").Arg(token);
+    for (const Gate& gate : gates) {
+      arguments.Arg(gate.a).Arg(gate.b).Arg(gate.c).Arg(gate.d);
+    }
+    std::vector<int64_t> numbers;
+    EXPECT_TRUE(peer_.client->SendScript(SlidingWindow(), std::move(arguments), 30'000,
+                                         [&](cache::Result<Reply> reply) {
+                                           ASSERT_TRUE(reply) << reply.error().message;
+                                           for (const Reply& item : reply->items) {
+                                             numbers.push_back(item.integer);
+                                           }
+                                         }));
+    EXPECT_TRUE(TurnUntil(peer_.loop, [&] { return !numbers.empty(); }));
+    return numbers;
+  }
+
+  testing::RedisProcess server_;
+  Peer peer_{server_.address()};
+};
+
+TEST_F(ScriptGatesTest, SlotsAreTakenWithTheWindowsOrNotAtAll) {
+  const std::vector<Gate> gates = {{"{x}:w", 1, 3, 3'600'000'000, 1},
+                                   {"{x}:c", 1, 2, 30'000'000, 0}};
+  EXPECT_EQ(Call(gates, 1, "a")[0], 1);
+  EXPECT_EQ(Call(gates, 1, "b")[0], 1);
+  const auto refused = Call(gates, 1, "c");
+  EXPECT_EQ(refused[0], 0);
+  EXPECT_EQ(refused[2], 1);         // the window keeps its third
+  EXPECT_EQ(refused[7], 1'000'000);  // try again in a second
+  EXPECT_EQ(server_.Command({"ZREM", "{x}:c", "a:1"}), "1");
+  EXPECT_EQ(Call(gates, 1, "d")[0], 1);
+  EXPECT_EQ(server_.Command({"ZREM", "{x}:c", "b:1"}), "1");
+  EXPECT_EQ(Call(gates, 1, "e")[0], 0);  // now the window refuses: no slot is taken
+  EXPECT_EQ(server_.Command({"ZCARD", "{x}:c"}), "1");
+  EXPECT_GT(std::stol(server_.Command({"PTTL", "{x}:c"})), 0);
+}
+
+TEST_F(ScriptGatesTest, ASlotThatNobodyGivesBackRunsOut) {
+  const std::vector<Gate> gates = {{"{x}:c", 1, 1, 40'000, 0}};
+  EXPECT_EQ(Call(gates)[0], 1);
+  EXPECT_TRUE(TurnUntil(peer_.loop, [&] { return Call(gates)[0] == 1; }));
+}
+
+TEST_F(ScriptGatesTest, APenaltyHoldsOverTheWindowsItWatches) {
+  const std::vector<Gate> gates = {{"{x}:w", 1, 1, 1000, 1}, {"{x}:p", 1, 60'000'000, 0, 0}};
+  EXPECT_EQ(Call(gates)[0], 1);
+  std::vector<int64_t> refused;
+  // The window is a millisecond: two calls must fall into one.
+  for (int i = 0; i < 1000 && (refused.empty() || refused[0] != 0); ++i) {
+    refused = Call(gates, 2);
+    if (refused[0] == 1) break;
+  }
+  EXPECT_EQ(refused[7], 60'000'000);
+  TurnFor(peer_.loop, 5);
+  const auto held = Call(gates);
+  EXPECT_EQ(held[0], 0);
+  EXPECT_LT(held[7], 60'000'000);
+  EXPECT_GT(held[7], 1'000'000);
+  EXPECT_GT(std::stol(server_.Command({"PTTL", "{x}:p"})), 0);
 }
 
 // Many connections, several calls in flight on each: in no stretch of a window's length, wherever
