@@ -86,7 +86,7 @@ def redis_costs(redis, rounds):
         "two windows, admitted":
             lambda r: [redis.check(f"d{r}", [(10**6, hour, 1), (10**5, second, 1)])] * 4000,
         "sixteen at once, admitted": lambda r: [redis.check(f"e{r}", [(10**6, hour, 1)], 16)] * 2000,
-        "100,000 identities, admitted":
+        "20,000 new identities, admitted":
             lambda r: [redis.check(f"f{r}-{i}", few) for i in range(20_000)],
     }
     for name, make in cells.items():
