@@ -187,6 +187,11 @@ void Exchange::ActOn(const cache::Store::Found& found) {
       return;
     }
     case Action::kGatewayTimeout:
+      // What the shared tier has is stored too (5.2.1.7).
+      if (!asked_remote_ && worker_.remote() != nullptr && worker_.remote()->available()) {
+        AskRemote();
+        return;
+      }
       outcome_ = Outcome::kSynthetic;
       SendProblem(504, "only-if-cached, and nothing suitable is stored", "only-if-cached");
       return;

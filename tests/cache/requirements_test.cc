@@ -4,8 +4,11 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace satchel::cache {
 namespace {
@@ -60,6 +63,50 @@ TEST(RequirementsTest, EveryTestThatTheTableNamesExists) {
     EXPECT_TRUE(tests.contains(name)) << "no such test: " << name << "\nin: " << line;
   }
   EXPECT_GE(rows, 70U);
+}
+
+// The lines of the checklist: their letters, and how many each has.
+constexpr std::pair<char, int> kLines[] = {{'A', 7}, {'B', 7}, {'C', 9}, {'D', 4}, {'E', 4},
+                                           {'F', 6}, {'G', 4}, {'H', 4}, {'I', 2}, {'J', 9}};
+
+// What stands in backquotes.
+std::vector<std::string> Quoted(const std::string& text) {
+  std::vector<std::string> out;
+  for (size_t at = text.find('`'); at != std::string::npos; at = text.find('`', at)) {
+    const size_t end = text.find('`', at + 1);
+    if (end == std::string::npos) break;
+    out.push_back(text.substr(at + 1, end - at - 1));
+    at = end + 1;
+  }
+  return out;
+}
+
+TEST(RequirementsTest, EveryLineOfTheChecklistHasATestOfItsName) {
+  const std::set<std::string> tests = TestsInSources();
+  std::map<std::string, std::string> rows;
+  std::ifstream table(SATCHEL_SOURCE_DIR "/cache/README.md");
+  for (std::string line; std::getline(table, line);) {
+    if (line.size() < 8 || !line.starts_with("| ") || line.substr(4, 3) != " | ") continue;
+    if (line[2] < 'A' || line[2] > 'J' || line[3] < '1' || line[3] > '9') continue;
+    EXPECT_TRUE(rows.emplace(line.substr(2, 2), line).second) << "twice: " << line;
+  }
+  for (const auto& [letter, count] : kLines) {
+    for (int i = 1; i <= count; ++i) {
+      const std::string name = letter + std::to_string(i);
+      ASSERT_TRUE(rows.contains(name)) << "no row: " << name;
+      bool named = false;
+      for (const std::string& test : Quoted(rows[name])) {
+        EXPECT_TRUE(tests.contains(test)) << "no such test: " << test << ", of " << name;
+        named |= test.find("." + name + "_") != std::string::npos;
+      }
+      EXPECT_TRUE(named) << "no test is named after " << name;
+      // What the shared tier does with it, or why there is nothing to do.
+      const std::string& row = rows[name];
+      EXPECT_GT(row.size() - row.rfind(" | ", row.size() - 3), 5U) << row;
+      rows.erase(name);
+    }
+  }
+  EXPECT_TRUE(rows.empty()) << "no such line: " << rows.begin()->first;
 }
 
 }  // namespace

@@ -116,7 +116,7 @@ TEST(StoreTest, StoringReplacesOnlyTheVariantThatMatches) {
   EXPECT_EQ(store.stats().objects, 2u);
 }
 
-TEST(StoreTest, OfSeveralMatchesTheMostRecentDateWins) {
+TEST(StoreTest, E2_OfSeveralMatchesTheMostRecentDateWins) {
   for (const bool newer_first : {true, false}) {
     Store store({});
     const RequestHead request = GetWith("Accept", "a");

@@ -191,7 +191,7 @@ TEST_F(ValidationTest, TheClientsOwnConditionIsAnsweredAfterValidation) {
   }
 }
 
-TEST_F(ValidationTest, AFullAnswerToAValidationReplacesTheStoredOne) {
+TEST_F(ValidationTest, H3_AFullAnswerToAValidationReplacesTheStoredOne) {
   origin.Next("/", StaleSince(5, "old", "", {{"ETag", "\"1\""}}));
   origin.On("/", Fresh("new", 60, {{"ETag", "\"2\""}}));
   Start();
