@@ -51,7 +51,8 @@ class RedisCluster {
 
   // The steps of a migration: the target imports, the source migrates, keys move, all are told.
   void BeginMigration(long slot, size_t from, size_t to);
-  void MoveKeys(long slot, size_t from, size_t to);
+  // `meant_to`: anything but success is a test failure.
+  void MoveKeys(long slot, size_t from, size_t to, bool meant_to = true);
   void EndMigration(long slot, size_t from, size_t to);
 
  private:
