@@ -93,9 +93,9 @@ void Fetch::TryServer() {
   while (!retried_dead_) {
     auto idle = server_->TakeIdle();
     if (!idle) break;
-    // Bytes that nobody asked for would be taken for our answer, and a connection that its server
-    // has closed costs a retry that not every request may have: worth a system call.
-    if (!idle->LooksAlive()) {
+    // Bytes that nobody asked for would be taken for our answer. A connection that its server has
+    // closed meanwhile costs a retry, which not every request may have: worth a system call.
+    if (!idle->IsSilent(/*now=*/!request_.idempotent)) {
       worker_.loop().DeleteLater(std::move(idle));
       continue;
     }

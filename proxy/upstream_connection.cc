@@ -44,6 +44,7 @@ bool UpstreamConnection::Connect(const net::Address& address, SSL* ssl) {
 
 void UpstreamConnection::SetOwner(Owner* owner) {
   owner_ = owner;
+  if (owner == nullptr) idle_since_turn_ = loop_.turns();
   if (paused_) PauseReading(false);
 }
 
@@ -158,7 +159,9 @@ bool UpstreamConnection::Send(std::span<const iovec> pieces, std::shared_ptr<con
   }
 }
 
-bool UpstreamConnection::LooksAlive() const {
+bool UpstreamConnection::IsSilent(bool now) const {
+  if (watch_.due()) return false;
+  if (!now && idle_since_turn_ != loop_.turns()) return true;
   char byte;
   const ssize_t n = recv(stream_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);

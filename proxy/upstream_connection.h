@@ -52,8 +52,9 @@ class UpstreamConnection {
   void PauseReading(bool paused);
   void ShutdownWrite() { stream_.ShutdownWrite(); }
 
-  // Looks whether the other side has sent or ended while idle; one system call.
-  bool LooksAlive() const;
+  // Whether the other side has neither sent nor ended while the connection was idle. `now` asks the
+  // kernel, a system call; otherwise it is what this turn's poll has found, if it could find it.
+  bool IsSilent(bool now) const;
 
   const std::shared_ptr<UpstreamServer>& server() const { return server_; }
   // As text, for messages and the log.
@@ -83,6 +84,7 @@ class UpstreamConnection {
   Owner* owner_ = nullptr;
   State state_ = State::kNew;
   bool paused_ = false;
+  uint64_t idle_since_turn_ = 0;
   uint32_t uses_ = 0;
   std::string handshake_error_;
 };

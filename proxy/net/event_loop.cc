@@ -75,6 +75,7 @@ void EventLoop::Turn(bool wait) {
   }
   // The wait may be long: callbacks that arm timers must not count from before it.
   now_ms_ = -1;
+  ++turns_;
   event_base_loop(base_, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
   now_ms_ = ReadClockMs();
   timers_.Advance(now_ms_);

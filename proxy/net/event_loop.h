@@ -40,6 +40,9 @@ class EventLoop {
     graveyard_.emplace_back(object.release(), [](void* p) { delete static_cast<T*>(p); });
   }
 
+  // Turns begun so far.
+  uint64_t turns() const { return turns_; }
+
   // Monotonic milliseconds, read once after each wait, on first use.
   int64_t now_ms() const {
     if (now_ms_ < 0) now_ms_ = ReadClockMs();
@@ -63,6 +66,7 @@ class EventLoop {
   int64_t wake_at_ms_ = -1;
   mutable int64_t now_ms_ = -1;  // -1: not read since the last wait or turn
   TimerWheel timers_;
+  uint64_t turns_ = 0;
   bool stopped_ = false;
   std::vector<std::function<void()>> deferred_;
   std::vector<std::function<void()>> running_;
@@ -86,6 +90,10 @@ class IoWatch {
   void Watch(short what);
   void Stop();
   short watching() const { return watching_; }
+  // True: this turn's poll found it ready, and its function is still to be called.
+  bool due() const {
+    return watching_ != 0 && (event_.ev_evcallback.evcb_flags & EVLIST_ACTIVE) != 0;
+  }
 
  private:
   struct event event_;
