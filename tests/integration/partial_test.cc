@@ -578,7 +578,7 @@ class PartialTierTest : public PartialTest {
         Eventually([&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
   }
   bool WaitForRecords() {
-    return Eventually([&] { return !redis.Keys("satchel:?:{*").empty(); });
+    return Eventually([&] { return !redis.Records().empty(); });
   }
   RedisProcess redis;
 };

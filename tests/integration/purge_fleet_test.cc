@@ -155,7 +155,7 @@ TEST_F(PurgeFleetTest, TheSharedTierGivesNothingBackThatWasPurged) {
   ServeVersions("/");
   StartThree();
   At(*all[0], "/");
-  ASSERT_TRUE(Eventually([&] { return !redis.Keys("satchel:?:{*").empty(); }));
+  ASSERT_TRUE(Eventually([&] { return !redis.Records().empty(); }));
   version = 2;
   Purge(*all[1], {{"tags", "v"}});
   EXPECT_EQ(At(*all[2], "/").body, "2");  // the record of before was found, and not believed
@@ -167,7 +167,7 @@ TEST_F(PurgeFleetTest, ANewInstanceKnowsWhatWasPurgedBeforeItCame) {
   ServeVersions("/");
   StartThree();
   At(*all[0], "/");
-  ASSERT_TRUE(Eventually([&] { return !redis.Keys("satchel:?:{*").empty(); }));
+  ASSERT_TRUE(Eventually([&] { return !redis.Records().empty(); }));
   version = 2;
   Purge(*all[0], {{"tags", "v"}});
   SatchelProcess late(Shared());

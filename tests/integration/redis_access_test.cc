@@ -40,7 +40,7 @@ class RedisAccessTest : public ProxyTest {
   bool StoresARecord() {
     origin.On("/", Fresh("kept"));
     EXPECT_EQ(Get("/").body, "kept");
-    return Eventually([&] { return !redis_->Keys("satchel:?:{*").empty(); });
+    return Eventually([&] { return !redis_->Records().empty(); });
   }
 
   TempDir dir_;
@@ -65,7 +65,7 @@ TEST_F(RedisAccessTest, AnAuthorityThatIsNotOursIsRefusedAndRequestsGoOn) {
   origin.On("/", Fresh("served"));
   EXPECT_EQ(Get("/").body, "served");
   EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_redis_connections_up"), 0);
-  EXPECT_TRUE(redis_->Keys("satchel:?:{*").empty());
+  EXPECT_TRUE(redis_->Records().empty());
 }
 
 TEST_F(RedisAccessTest, AnotherNameIsRefusedUnlessItIsTheOneConfigured) {
@@ -116,7 +116,7 @@ TEST_F(RedisAccessTest, LargeBodiesPassTls) {
   const std::string body = Pattern(0, 3 << 20);
   origin.On("/large", Fresh(body));
   EXPECT_EQ(Get("/large").body, body);
-  ASSERT_TRUE(Eventually([&] { return !redis_->Keys("satchel:?:{*").empty(); }));
+  ASSERT_TRUE(Eventually([&] { return !redis_->Records().empty(); }));
   SatchelProcess other(With(Tls(Ca())));
   ASSERT_TRUE(
       Eventually([&] { return other.ReadMetrics().Sum("satchel_redis_connections_up") == 2; }));

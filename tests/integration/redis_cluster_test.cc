@@ -9,8 +9,6 @@
 namespace satchel::testing {
 namespace {
 
-constexpr const char* kRecords = "satchel:?:{*";
-
 class RedisClusterTest : public ProxyTest {
  protected:
   SatchelConfig WithCluster(const std::string& deadline = "2s") const {
@@ -28,7 +26,7 @@ class RedisClusterTest : public ProxyTest {
   }
   // Until the cluster holds that many records.
   bool WaitForRecords(size_t count) {
-    return Eventually([&] { return cluster_.Keys(kRecords).size() >= count; });
+    return Eventually([&] { return cluster_.Records().size() >= count; });
   }
 
   RedisCluster cluster_;
@@ -44,7 +42,7 @@ TEST_F(RedisClusterTest, AnotherInstanceReadsFromAllMasters) {
   for (int i = 0; i < kPages; ++i) Get("/" + std::to_string(i));
   ASSERT_TRUE(WaitForRecords(kPages));
   for (size_t i = 0; i < cluster_.size(); ++i) {
-    EXPECT_GT(cluster_.node(i).Keys(kRecords).size(), 0u) << i;
+    EXPECT_GT(cluster_.node(i).Records().size(), 0u) << i;
   }
   SatchelProcess other(WithCluster());
   ASSERT_TRUE(Connected(other));
@@ -86,7 +84,7 @@ TEST_F(RedisClusterTest, VariantsLimitsAndRemovalsWorkOverIt) {
   // An unsafe method takes all variants away.
   origin.On("/v", Reply{.status = 204});
   satchel->Send("PUT", "/v", {}, "x");
-  EXPECT_TRUE(Eventually([&] { return cluster_.Keys(kRecords).empty(); }));
+  EXPECT_TRUE(Eventually([&] { return cluster_.Records().empty(); }));
 }
 
 TEST_F(RedisClusterTest, ASlotThatMovesUnderLoadCostsNoRequest) {
@@ -120,7 +118,7 @@ TEST_F(RedisClusterTest, ASlotThatMovesUnderLoadCostsNoRequest) {
       }
     }
   });
-  for (const std::string& key : cluster_.Keys(kRecords)) {
+  for (const std::string& key : cluster_.Records()) {
     const long slot = cluster_.SlotOf(key);
     size_t from = 0;
     while (from < cluster_.size() && cluster_.node(from).Keys(key).empty()) ++from;
@@ -154,7 +152,7 @@ TEST_F(RedisClusterTest, ANodeThatIsLostCostsItsOwnShareOnly) {
   ASSERT_TRUE(Connected(*satchel));
   for (int i = 0; i < kPages; ++i) Get("/" + std::to_string(i));
   ASSERT_TRUE(WaitForRecords(kPages));
-  const size_t lost = cluster_.node(1).Keys(kRecords).size();
+  const size_t lost = cluster_.node(1).Records().size();
   cluster_.node(1).Kill();
   SatchelConfig config = WithCluster("100ms");
   config.workers = "1";

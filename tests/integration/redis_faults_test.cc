@@ -40,9 +40,9 @@ class RedisFaultsTest : public ProxyTest {
     });
   }
   bool Recovers() {
-    const size_t stored = redis_.Keys("satchel:?:{*").size();
+    const size_t stored = redis_.Records().size();
     return AskUntil(
-        [&] { return Up() == 1 && Open() == 0 && redis_.Keys("satchel:?:{*").size() > stored; });
+        [&] { return Up() == 1 && Open() == 0 && redis_.Records().size() > stored; });
   }
   static FaultRelay::Faults Error(const std::string& text, std::vector<std::string> names = {}) {
     return {.error = [text, names](const std::string& name) -> std::optional<std::string> {
@@ -110,7 +110,7 @@ TEST_F(RedisFaultsTest, AServerThatHangsIsLeftAloneAndUsedAgainLater) {
 TEST_F(RedisFaultsTest, ConnectionsCutInMidReplyGiveNoWrongBody) {
   // What the first instance keeps in memory the second must read from Redis.
   for (int i = 0; i < 10; ++i) AskForANewPage();
-  ASSERT_TRUE(Eventually([&] { return redis_.Keys("satchel:?:{*").size() >= 10; }));
+  ASSERT_TRUE(Eventually([&] { return redis_.Records().size() >= 10; }));
   for (const size_t after : {0, 1, 100, 700, 1500, 2100}) {
     relay_.Set({.cut_after = after});
     for (int i = 0; i < 5; ++i) AskForANewPage();
@@ -133,7 +133,7 @@ TEST_F(RedisFaultsTest, FlippedBitsGiveNoWrongBody) {
     origin.On(pages.back().first, Fresh(pages.back().second, 300));
     Get(pages.back().first);
   }
-  ASSERT_TRUE(Eventually([&] { return redis_.Keys("satchel:?:{*").size() >= 30; }));
+  ASSERT_TRUE(Eventually([&] { return redis_.Records().size() >= 30; }));
   SatchelConfig config = Config();
   config.l2 = "redis: \"redis://" + relay_.address() + "\", deadline: 2s";
   SatchelProcess reader(config);

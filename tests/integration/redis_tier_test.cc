@@ -40,7 +40,7 @@ class RedisTierTest : public ProxyTest {
   };
   // Until Redis holds a record: writing it is not part of the answer.
   bool WaitForRecords(size_t count = 1) {
-    return Eventually([&] { return redis.Keys("satchel:?:{*").size() >= count; });
+    return Eventually([&] { return redis.Records().size() >= count; });
   }
   double L2(const SatchelProcess& process, const std::string& result) {
     return process.ReadMetrics().Sum("satchel_tier_lookups_total",
@@ -153,7 +153,7 @@ TEST_F(RedisTierTest, AForeignOrBrokenRecordIsAMiss) {
   StartConnected();
   Get("/");
   ASSERT_TRUE(WaitForRecords());
-  std::vector<std::string> keys = redis.Keys("satchel:?:{*");
+  std::vector<std::string> keys = redis.Records();
   std::vector<std::string> wrong = {"", "garbage", std::string(64, '\0'), std::string(5000, 'x')};
   std::string good = redis.Command({"GET", keys[0]});
   wrong.push_back(good.substr(0, good.size() / 2));  // cut
@@ -183,10 +183,10 @@ TEST_F(RedisTierTest, ARecordMovedToAnotherKeyIsNotBelieved) {
   StartConnected();
   Get("/a");
   ASSERT_TRUE(WaitForRecords(1));
-  std::string key_a = redis.Keys("satchel:?:{*")[0];
+  std::string key_a = redis.Records()[0];
   Get("/b");
   ASSERT_TRUE(WaitForRecords(2));
-  for (const std::string& key : redis.Keys("satchel:?:{*")) {
+  for (const std::string& key : redis.Records()) {
     if (key != key_a) redis.Command({"SET", key, redis.Command({"GET", key_a})});
   }
   Another other(WithRedis());
@@ -249,7 +249,7 @@ TEST_F(RedisTierTest, AHungRedisCostsNoMoreThanItsDeadlineAndRecovers) {
   EXPECT_TRUE(Eventually([&] {
     Get("/again/" + std::to_string(number++));
     return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 1 &&
-           redis.Keys("satchel:?:{*").size() > 1;
+           redis.Records().size() > 1;
   }));
 }
 

@@ -70,6 +70,10 @@ void Origin::Up() { Listen(); }
 
 void Origin::CloseIdleConnections() {
   std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, kPatience, [this] {
+    return std::any_of(connections_.begin(), connections_.end(),
+                       [](const auto& c) { return c->idle && !c->done; });
+  });
   for (auto& connection : connections_) {
     if (connection->idle && !connection->done) Wake(connection->wake);
   }
@@ -115,6 +119,7 @@ bool Origin::ServeOne(UniqueFd* fd, ByteReader* in, int number, Connection* self
     std::lock_guard lock(mutex_);
     if (stopping_) return false;
     self->idle = in->buffered().empty();
+    changed_.notify_all();
   }
   if (in->buffered().empty() && in->Fill(Deadline::In(kForever)) != IoStatus::kOk) return false;
   {

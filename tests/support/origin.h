@@ -142,7 +142,8 @@ class Origin {
   // Refuses connections and cuts the present ones; Up() listens at the same address again.
   void Down();
   void Up();
-  // Closes the connections that wait for a request, as an idle timeout would.
+  // Closes the connections that wait for a request, as an idle timeout would, once there is one: a
+  // client may have its answer a moment before the connection waits again.
   void CloseIdleConnections();
 
  private:

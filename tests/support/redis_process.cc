@@ -106,6 +106,12 @@ std::vector<std::string> RedisProcess::Keys(const std::string& pattern) {
   return keys;
 }
 
+std::vector<std::string> RedisProcess::Records() {
+  std::vector<std::string> keys = Keys("satchel:?:{*");
+  std::erase_if(keys, [](const std::string& key) { return key.ends_with(":lock"); });
+  return keys;
+}
+
 std::string RedisProcess::Dump() {
   std::string dump;
   for (const std::string& key : Keys()) {

@@ -32,6 +32,8 @@ class RedisProcess {
 
   std::string Command(const std::vector<std::string>& arguments);
   std::vector<std::string> Keys(const std::string& pattern = "*");
+  // The keys of stored responses under the prefix "satchel"; a lock is none.
+  std::vector<std::string> Records();
   // Every key, and every value where it can be read as text, for "is this secret in there".
   std::string Dump();
   // Of `info commandstats`: calls of one command so far.

@@ -128,6 +128,15 @@ std::vector<std::string> RedisCluster::Keys(const std::string& pattern) {
   return all;
 }
 
+std::vector<std::string> RedisCluster::Records() {
+  std::vector<std::string> all;
+  for (const auto& one : nodes_) {
+    const auto keys = one->Records();
+    all.insert(all.end(), keys.begin(), keys.end());
+  }
+  return all;
+}
+
 long RedisCluster::Calls(const std::string& command) {
   long calls = 0;
   for (const auto& one : nodes_) calls += one->Calls(command);

@@ -47,6 +47,7 @@ class RedisCluster {
   std::string IdOf(size_t index);
   // "satchel:*" on all nodes together.
   std::vector<std::string> Keys(const std::string& pattern = "*");
+  std::vector<std::string> Records();
   long Calls(const std::string& command);
 
   // The steps of a migration: the target imports, the source migrates, keys move, all are told.
