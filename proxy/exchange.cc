@@ -178,8 +178,10 @@ void Exchange::ActOn(const cache::Store::Found& found) {
       tier_ = from_remote_ ? "l2" : "l1";
       cache_status_.hit = true;
       const cache::Millis left = stored_->facts().lifetime - stored_->facts().AgeAt(now);
+      // An equivalent URI's response is validated by requests for that URI alone.
       const bool early =
           decision_.reason == Reason::kFresh && decision_.may_store && !stored_->facts().partial &&
+          stored_->key() == key_.text() &&
           (refresh_early_ || cache::RefreshesEarly(stored_->facts(), left, worker_.Random(),
                                                    rule_->cache));
       if (early || decision_.action == Action::kServeStaleAndRefresh) RefreshInBackground(early);

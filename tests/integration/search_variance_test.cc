@@ -113,6 +113,31 @@ TEST_F(SearchVarianceTest, J2_AnAnswerAskedForBeforeAnInvalidationDoesNotOutlive
   EXPECT_FALSE(Hit(Get("/p?a=2")));
 }
 
+TEST_F(SearchVarianceTest, J2_AnEquivalentIsNotRefreshedEarlyForAnotherUri) {
+  origin.Next("/p?utm=x", [](OriginExchange& exchange) {
+    exchange.Hold("slow");
+    exchange.Respond(Fresh("x", 100, {{"Age", "95"}, {"ETag", "\"1\""},
+                                      {"No-Vary-Search", "params=(\"utm\")"}}));
+  });
+  origin.Otherwise([](OriginExchange& exchange) { exchange.Respond(Fresh("refreshed")); });
+  SatchelConfig config = Config();
+  config.cache = "early_refresh: 10";
+  Start(config);
+  RawClient client = satchel->Connect();
+  client.Send(Request("GET", "/p?utm=x"));
+  ASSERT_TRUE(origin.WaitUntilHeld("slow"));
+  PassTime(std::chrono::milliseconds(500));  // what the fetch takes
+  origin.Release("slow");
+  EXPECT_EQ(client.Read().body, "x");
+  // One hit in three would draw the refresh.
+  for (int i = 0; i < 50; ++i) EXPECT_TRUE(Hit(Get("/p?utm=y")));
+  EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_early_refreshes_total"), 0);
+  EXPECT_TRUE(Eventually([&] {
+    Get("/p?utm=x");
+    return satchel->ReadMetrics().Sum("satchel_early_refreshes_total") == 1;
+  }));
+}
+
 TEST_F(SearchVarianceTest, J2_WhatAnotherInstanceInvalidatesIsNotServedFromAnEquivalent) {
   RedisProcess redis;
   Answer("params=(\"utm\")");
