@@ -248,7 +248,7 @@ int RunCommandLine(int argc, const char* const* argv) {
 
   CheckOptions check_options;
   CLI::App* check = app.add_subcommand("check", "Find every mistake in a rule file");
-  check->add_option("file", check_options.file, "The rule file")->required();
+  check->add_option("file,-c,--config", check_options.file, "The rule file")->required();
   CLI::Option* json = check->add_flag("--json", check_options.json, "The findings as JSON");
   check
       ->add_flag("--effective", check_options.effective,
@@ -278,7 +278,7 @@ int RunCommandLine(int argc, const char* const* argv) {
   DoctorOptions doctor_options;
   CLI::App* doctor = app.add_subcommand("doctor", "Examine the Redis of a rule file");
   CLI::Option* doctor_file =
-      doctor->add_option("file", doctor_options.config_file, "The rule file");
+      doctor->add_option("file,-c,--config", doctor_options.config_file, "The rule file");
   doctor->add_option("-r,--redis", doctor_options.redis, "A URL, instead of a file")
       ->excludes(doctor_file);
   doctor->add_option("--prefix", doctor_options.prefix, "What its keys begin with [satchel]");

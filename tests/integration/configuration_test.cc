@@ -87,6 +87,7 @@ TEST_F(CheckTest, VariablesAreSubstitutedInScalarsAndMissingOnesAreErrors) {
   EXPECT_EQ(missing.status, 1);
   EXPECT_THAT(missing.err + missing.out, HasSubstr("SERVER"));
   EXPECT_EQ(RunSatchel({"check", path}, {"SERVER=127.0.0.1:1"}).status, 0);
+  EXPECT_EQ(RunSatchel({"check", "-c", path}, {"SERVER=127.0.0.1:1"}).status, 0);
   // A value never becomes structure.
   EXPECT_EQ(RunSatchel({"check", path}, {"SERVER=127.0.0.1:1\", \"127.0.0.1:2"}).status, 1);
 }
