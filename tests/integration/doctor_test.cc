@@ -213,8 +213,7 @@ TEST_F(DoctorInstanceTest, ARunningInstanceIsAskedAsWell) {
   SatchelConfig config = Config();
   config.l2 = "redis: \"" + redis.url() + "\"";
   Start(config);
-  ASSERT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") == 2; }));
+  ASSERT_TRUE(satchel->WaitForRedis());
   CommandResult result = DoctorAt(redis, {"--admin", satchel->admin()});
   EXPECT_EQ(result.status, 0) << result.out;
   EXPECT_THAT(result.out, HasSubstr("instance: is connected to"));

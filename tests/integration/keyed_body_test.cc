@@ -261,8 +261,7 @@ TEST_F(KeyedBodyTest, J3_TheSharedTierTellsBodiesApartToo) {
   SatchelConfig config = WithRule();
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
   const auto up = [](const SatchelProcess& process) {
-    return Eventually(
-        [&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 1; });
+    return process.WaitForRedis(1);
   };
   Start(config);
   SatchelProcess other(config);

@@ -178,8 +178,7 @@ TEST_F(LimitPoliciesTest, AHitWaitsForTheVerdictAndKeepsTheConnectionInStep) {
       With("  - {name: api, identify: {header: X-API-Key}, limits: [{name: hour, rate: 5/1h}]}\n");
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 5s";
   Start(config);
-  ASSERT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+  ASSERT_TRUE(satchel->WaitForRedis());
   EXPECT_EQ(Ask("warm", "/cached").status, 200);
   RawClient client = satchel->Connect();
   std::string pipelined;
@@ -206,8 +205,7 @@ TEST_F(LimitPoliciesTest, AClientThatLeavesWhileItsHitIsCheckedHurtsNobody) {
       "  - {name: api, identify: {header: X-API-Key}, limits: [{name: hour, rate: 500/1h}]}\n");
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 5s";
   Start(config);
-  ASSERT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+  ASSERT_TRUE(satchel->WaitForRedis());
   EXPECT_EQ(Ask("k", "/cached").status, 200);
   redis.Pause();
   std::vector<RawClient> clients;
@@ -254,8 +252,7 @@ TEST_F(LimitPoliciesTest, OneIdentityIsShownAndBeginsAnew) {
       "  pro: {limits: [{name: hour, rate: 9/1h}]}\n");
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 5s";
   Start(config);
-  ASSERT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+  ASSERT_TRUE(satchel->WaitForRedis());
   for (int i = 0; i < 3; ++i) Ask("free-key");
   Ask("listed");
   const auto show = [&](std::vector<std::string> who) {

@@ -574,8 +574,7 @@ class PartialTierTest : public PartialTest {
     return config;
   }
   static void WaitForConnections(const SatchelProcess& process) {
-    EXPECT_TRUE(
-        Eventually([&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+    EXPECT_TRUE(process.WaitForRedis());
   }
   bool WaitForRecords() {
     return Eventually([&] { return !redis.Records().empty(); });

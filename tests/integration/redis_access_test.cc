@@ -31,8 +31,7 @@ class RedisAccessTest : public ProxyTest {
   }
   std::string Ca() const { return "ca: \"" + authority_.file() + "\""; }
   bool Connected() {
-    return Eventually(
-        [&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") == 2; });
+    return satchel->WaitForRedis();
   }
   bool Logged(const std::string& text) {
     return Eventually([&] { return satchel->process().err().find(text) != std::string::npos; });
@@ -118,8 +117,7 @@ TEST_F(RedisAccessTest, LargeBodiesPassTls) {
   EXPECT_EQ(Get("/large").body, body);
   ASSERT_TRUE(Eventually([&] { return !redis_->Records().empty(); }));
   SatchelProcess other(With(Tls(Ca())));
-  ASSERT_TRUE(
-      Eventually([&] { return other.ReadMetrics().Sum("satchel_redis_connections_up") == 2; }));
+  ASSERT_TRUE(other.WaitForRedis());
   EXPECT_EQ(other.Get("/large").body, body);
   EXPECT_EQ(origin.RequestCount("/large"), 1u);
 }

@@ -17,8 +17,7 @@ class RedisClusterTest : public ProxyTest {
     return config;
   }
   static bool Connected(const SatchelProcess& process) {
-    return Eventually(
-        [&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; });
+    return process.WaitForRedis();
   }
   double L2Hits(const SatchelProcess& process) {
     return process.ReadMetrics().Sum("satchel_tier_lookups_total",

@@ -137,8 +137,7 @@ TEST_F(RedisFaultsTest, FlippedBitsGiveNoWrongBody) {
   SatchelConfig config = Config();
   config.l2 = "redis: \"redis://" + relay_.address() + "\", deadline: 2s";
   SatchelProcess reader(config);
-  ASSERT_TRUE(
-      Eventually([&] { return reader.ReadMetrics().Sum("satchel_redis_connections_up") == 2; }));
+  ASSERT_TRUE(reader.WaitForRedis());
   relay_.Set({.flip_every = 701});
   for (const auto& [target, body] : pages) EXPECT_EQ(reader.Get(target).body, body) << target;
 }

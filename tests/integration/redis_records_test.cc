@@ -70,8 +70,7 @@ TEST_F(RedisRecordsTest, AChunkThatIsMissingOrDamagedIsAMissAndNeverAShortBody) 
     }
     const size_t before = origin.RequestCount();
     SatchelProcess other(FleetConfig());
-    ASSERT_TRUE(
-        Eventually([&] { return other.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+    ASSERT_TRUE(other.WaitForRedis());
     const Response read = other.Get("/");
     EXPECT_TRUE(read.body == body) << i;
     EXPECT_EQ(origin.RequestCount(), before + 1) << i;
@@ -140,8 +139,7 @@ TEST_F(EncryptionTest, KeysAreReplacedWithoutLosingWhatTheOldOneEncrypted) {
   const std::string second = KeyFile("second", kSecondKey);
   const auto read = [&](const std::string& files, const std::string& target) {
     SatchelProcess instance(Encrypting(files));
-    EXPECT_TRUE(Eventually(
-        [&] { return instance.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+    EXPECT_TRUE(instance.WaitForRedis());
     const bool hit = CacheStatus(instance.Get(target)).hit();
     EXPECT_TRUE(hit || WaitForWrites(instance));
     return hit;

@@ -40,8 +40,7 @@ class RedisSentinelTest : public ProxyTest {
     return config;
   }
   bool Connected() {
-    return Eventually(
-        [&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") == 2; });
+    return satchel->WaitForRedis();
   }
   // A new response each time, until Redis has it.
   bool StoresInto(RedisProcess& redis) {

@@ -24,8 +24,7 @@ class RedisTierTest : public ProxyTest {
     return config;
   }
   static void WaitForConnections(const SatchelProcess& process) {
-    EXPECT_TRUE(
-        Eventually([&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+    EXPECT_TRUE(process.WaitForRedis());
   }
   void StartConnected(const SatchelConfig& config) {
     Start(config);
@@ -286,8 +285,7 @@ TEST_F(RedisTierTest, AStoppedRedisUnderLoadFailsNoRequest) {
   EXPECT_TRUE(after(300));
   redis.Restart();
   EXPECT_TRUE(after(300));
-  EXPECT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 1; }));
+  EXPECT_TRUE(satchel->WaitForRedis(1));
   stop = true;
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong, 0);
@@ -300,8 +298,7 @@ TEST_F(RedisTierTest, ARedisThatWantsAPasswordGetsIt) {
   config.l2 = "redis: \"" + locked.url() + "\", password: s3cret";
   Start(config);
   Get("/");
-  EXPECT_TRUE(
-      Eventually([&] { return satchel->ReadMetrics().Sum("satchel_redis_connections_up") >= 1; }));
+  EXPECT_TRUE(satchel->WaitForRedis(1));
   EXPECT_EQ(satchel->process().err().find("s3cret"), std::string::npos);
   EXPECT_EQ(satchel->process().out().find("s3cret"), std::string::npos);
   EXPECT_EQ(satchel->ReadMetrics().text().find("s3cret"), std::string::npos);

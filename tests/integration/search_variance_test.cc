@@ -143,13 +143,9 @@ TEST_F(SearchVarianceTest, J2_WhatAnotherInstanceInvalidatesIsNotServedFromAnEqu
   Answer("params=(\"utm\")");
   SatchelConfig config = Config();
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
-  const auto up = [](const SatchelProcess& process) {
-    return Eventually(
-        [&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; });
-  };
   Start(config);
   SatchelProcess other(config);
-  ASSERT_TRUE(up(*satchel) && up(other));
+  ASSERT_TRUE(satchel->WaitForRedis() && other.WaitForRedis());
   Get("/p?a=1&utm=x");
   EXPECT_TRUE(Hit(Get("/p?a=1")));
   EXPECT_EQ(other.Send("DELETE", "/p?a=1").status, 200);

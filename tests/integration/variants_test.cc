@@ -186,13 +186,9 @@ TEST_F(VariantsTest, E4_TheSharedTierGetsBothVariants) {
   AnswerOddAndEven();
   SatchelConfig config = Config();
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
-  const auto up = [](const SatchelProcess& process) {
-    return Eventually(
-        [&] { return process.ReadMetrics().Sum("satchel_redis_connections_up") >= 2; });
-  };
   Start(config);
   SatchelProcess other(config);
-  ASSERT_TRUE(up(*satchel) && up(other));
+  ASSERT_TRUE(satchel->WaitForRedis() && other.WaitForRedis());
   Get("/", {{"X-V", "1"}});
   Get("/", {{"X-V", "3"}});
   ASSERT_EQ(origin.requests().back().fields.Get("If-None-Match"), "\"odd\"");

@@ -27,8 +27,7 @@ class FleetTest : public ProxyTest {
       fleet.push_back(std::make_unique<SatchelProcess>(config));
     }
     for (const auto& instance : fleet) {
-      EXPECT_TRUE(Eventually(
-          [&] { return instance->ReadMetrics().Sum("satchel_redis_connections_up") >= 2; }));
+      EXPECT_TRUE(instance->WaitForRedis());
     }
   }
   // Over all instances.

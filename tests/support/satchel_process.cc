@@ -126,6 +126,11 @@ Response SatchelProcess::Admin(std::string_view target, Fields fields) const {
   return Fetch(admin_, target, fields);
 }
 
+bool SatchelProcess::WaitForRedis(double connections) const {
+  return Eventually(
+      [&] { return ReadMetrics().Sum("satchel_redis_connections_up") >= connections; });
+}
+
 Metrics SatchelProcess::ReadMetrics() const { return Metrics(Admin("/metrics").body); }
 
 nlohmann::json SatchelProcess::Status() const {

@@ -84,6 +84,8 @@ class SatchelProcess {
   // A request to the admin listener.
   Response Admin(std::string_view target, Fields fields = {}) const;
   Metrics ReadMetrics() const;
+  // Waits until so many connections to Redis stand: a worker has two. False: they never did.
+  bool WaitForRedis(double connections = 2) const;
   nlohmann::json Status() const;
   // The access log so far: every line of stdout that is a JSON object.
   std::vector<nlohmann::json> AccessLog() const;
