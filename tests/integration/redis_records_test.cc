@@ -19,10 +19,9 @@ class RedisRecordsTest : public FleetTest {
       return instance.ReadMetrics().Sum("satchel_l2_writes_total", {"result=\"hit\""}) >= count;
     });
   }
-  std::vector<std::string> Records() { return redis.Keys("satchel:2:*"); }
   std::vector<std::string> Chunks() {
     std::vector<std::string> chunks;
-    for (const std::string& key : Records()) {
+    for (const std::string& key : redis.Records()) {
       if (std::count(key.begin(), key.end(), ':') == 4) chunks.push_back(key);
     }
     return chunks;
@@ -36,9 +35,9 @@ TEST_F(RedisRecordsTest, ALargeBodyStandsInChunksAndIsReadByOthers) {
   StartFleet(FleetConfig(), 2);
   ASSERT_EQ(fleet[0]->Get("/").body.size(), body.size());
   ASSERT_TRUE(WaitForWrites(*fleet[0]));
-  ASSERT_TRUE(Eventually([&] { return Records().size() == 14; }));
+  ASSERT_TRUE(Eventually([&] { return redis.Records().size() == 14; }));
   EXPECT_EQ(Chunks().size(), 13u);
-  for (const std::string& key : Records()) {
+  for (const std::string& key : redis.Records()) {
     const bool chunk = std::count(key.begin(), key.end(), ':') == 4;
     EXPECT_GT(Ttl(key), chunk ? 130'000 : 100'000) << key;
     EXPECT_LE(std::stol(redis.Command({"STRLEN", key})), 256 * 1024 + 4) << key;
@@ -54,7 +53,7 @@ TEST_F(RedisRecordsTest, AChunkThatIsMissingOrDamagedIsAMissAndNeverAShortBody) 
   origin.On("/", Fresh(body));
   StartFleet(FleetConfig(), 1);
   fleet[0]->Get("/");
-  ASSERT_TRUE(Eventually([&] { return Records().size() == 5; }));
+  ASSERT_TRUE(Eventually([&] { return redis.Records().size() == 5; }));
   const std::vector<std::string> chunks = Chunks();
   ASSERT_EQ(chunks.size(), 4u);
   for (size_t i = 0; i < chunks.size(); ++i) {
@@ -87,7 +86,7 @@ TEST_F(RedisRecordsTest, A304RenewsTheTimesInPlaceAndOthersSeeThem) {
   origin.On("/", {.status = 304, .fields = {{"ETag", "\"1\""}, {"Date", date}}});
   StartFleet(FleetConfig("ttl: 1h"), 2);
   fleet[0]->Get("/");
-  ASSERT_TRUE(Eventually([&] { return Records().size() == 5; }));
+  ASSERT_TRUE(Eventually([&] { return redis.Records().size() == 5; }));
   const long sets = redis.Calls("set");
   ASSERT_EQ(fleet[0]->Get("/", {{"Cache-Control", "no-cache"}}).status, 200);
   ASSERT_TRUE(
