@@ -21,151 +21,153 @@
 -- expire, should nobody give them back. Works from Redis 5 on; TIME before writes needs effects
 -- replication, the default since then.
 
-local call, floor, ceil = redis.call, math.floor, math.ceil
-local count, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-local force, token = ARGV[3] == '1', ARGV[4]
-local slot_wait = 1000000  -- nobody knows when a slot is given back
+-- It runs on the one core that all instances share, hence its form: no closures, no tables but for
+-- calls of several keys, and text becomes a number by arithmetic, which calls no function. Redis
+-- writes a number among the arguments of a call with 17 digits, Lua would with 14: a time has 16.
+
+local call, tonumber = redis.call, tonumber
+local KEYS, ARGV = KEYS, ARGV
+local count, lease, force = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] == '1'
 
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 
--- Lua prints large numbers with 14 digits; a time has 16.
-local function whole(number) return string.format('%.0f', number) end
-
-local function parse(member)
-  local total = tonumber(member)
-  if total then return total, 1 end
-  local with_cost, cost = member:match('^(%d+):(%d+)$')
-  return tonumber(with_cost), tonumber(cost)
-end
+-- What is known of the key at hand; of several keys the first pass leaves it in `known`.
+local key, unit, limit, window, resolution
+local fits, used            -- calls, units
+local ends                  -- of a penalty
+local total, last_score, last_member, last_cost, first_score, first_cost  -- of a log
+local known = #KEYS > 1 and {}
 
 -- First pass: how things stand, and how many calls fit everywhere.
-local logs, granted = {}, count
+local granted = count
 for i = 1, #KEYS do
-  local at = 4 * i + 1
-  local log = {
-    key = KEYS[i], unit = tonumber(ARGV[at]), limit = tonumber(ARGV[at + 1]),
-    window = tonumber(ARGV[at + 2]), resolution = tonumber(ARGV[at + 3]),
-    total = 0, used = 0, last_score = 0,
-  }
-  if log.window == 0 then
-    log.ends = tonumber(call('GET', log.key) or 0)
+  local at = 4 * i
+  key, unit, limit = KEYS[i], ARGV[at + 1] + 0, ARGV[at + 2] + 0
+  window, resolution = ARGV[at + 3] + 0, ARGV[at + 4] + 0
+  used, ends = 0, 0
+  total, last_score, last_member, last_cost, first_score, first_cost = 0, 0, false, 0, false, 0
+  if window == 0 then
+    ends = (call('GET', key) or 0) + 0
     -- A clock that went back must not make a penalty longer than it is.
-    if log.ends > now + log.limit then log.ends = 0 end
-    log.fits = log.ends > now and 0 or count
-  elseif log.resolution == 0 then
-    call('ZREMRANGEBYSCORE', log.key, '-inf', whole(now))
-    log.used = call('ZCARD', log.key)
-    log.fits = log.limit - log.used
+    if ends > now + limit then ends = 0 end
+    fits = ends > now and 0 or count
+  elseif resolution == 0 then
+    call('ZREMRANGEBYSCORE', key, '-inf', now)
+    used = call('ZCARD', key)
+    fits = limit - used
   else
-    local first = call('ZRANGE', log.key, 0, 0, 'WITHSCORES')
-    if first[1] and tonumber(first[2]) <= now - log.window then
-      call('ZREMRANGEBYSCORE', log.key, '-inf', whole(now - log.window))
-      first = call('ZRANGE', log.key, 0, 0, 'WITHSCORES')
+    local first = call('ZRANGE', key, '0', '0', 'WITHSCORES')
+    first_score = first[2] and first[2] + 0
+    if first_score and first_score <= now - window then
+      call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+      first = call('ZRANGE', key, '0', '0', 'WITHSCORES')
+      first_score = first[2] and first[2] + 0
     end
-    if first[1] then
-      local last = call('ZRANGE', log.key, -1, -1, 'WITHSCORES')
-      local last_score = tonumber(last[2])
-      if last_score > now + log.window + lease + log.resolution then
-        call('DEL', log.key)  -- the clock went back by more than a window: start anew
+    if first_score then
+      local last = call('ZRANGE', key, '-1', '-1', 'WITHSCORES')
+      last_score = last[2] + 0
+      if last_score > now + window + lease + resolution then
+        call('DEL', key)  -- the clock went back by more than a window: start anew
+        last_score, first_score = 0, false
       else
-        local first_total, first_cost = parse(first[1])
-        log.total, log.last_cost = parse(last[1])
-        log.last_member, log.last_score = last[1], last_score
-        log.first_score, log.first_cost = tonumber(first[2]), first_cost
-        log.base = first_total - first_cost
-        log.used = log.total - log.base
+        first_cost, last_cost, last_member = 1, 1, last[1]
+        local first_total = tonumber(first[1])
+        if not first_total then first_total, first_cost = first[1]:match('^(%d+):(%d+)$') end
+        total = tonumber(last_member)
+        if not total then total, last_cost = last_member:match('^(%d+):(%d+)$') end
+        used = total - first_total + first_cost
       end
     end
-    log.fits = floor((log.limit - log.used) / log.unit)
+    fits = (limit - used) / unit
+    fits = fits - fits % 1
   end
-  if not force and log.fits < granted then granted = log.fits end
-  logs[i] = log
+  if fits < granted and not force then granted = fits > 0 and fits or 0 end
+  if known then
+    known[i] = {
+      key, unit, limit, window, resolution, fits, used, ends,
+      total, last_score, last_member, last_cost, first_score, first_cost,
+    }
+  end
 end
-if granted < 0 then granted = 0 end
 
 -- Second pass: record, and say how things stand now.
-local reply = {granted, now}
+local reply = known and {granted, now}
 for i = 1, #KEYS do
-  local log = logs[i]
+  if known then
+    key, unit, limit, window, resolution, fits, used, ends,
+    total, last_score, last_member, last_cost, first_score, first_cost = unpack(known[i])
+  end
   local remaining, reset, wait = 0, 0, 0
-  if log.window == 0 then
-    if log.ends <= now and not force then
-      local last = i - 1 - log.resolution
-      for j = last - log.unit + 1, last do
-        if logs[j].fits < count then log.ends = now + log.limit end
+  if window == 0 then
+    if ends <= now and not force then
+      local last = i - 1 - resolution
+      for j = last - unit + 1, last do
+        if known[j][6] < count then ends = now + limit end
       end
-      if log.ends > now then
-        call('SET', log.key, whole(log.ends), 'PX', whole(ceil(log.limit / 1000)))
-      end
+      if ends > now then call('SET', key, ends, 'PX', math.ceil(limit / 1000)) end
     end
-    if log.ends > now then wait = log.ends - now end
-  elseif log.resolution == 0 then
+    if ends > now then wait = ends - now end
+  elseif resolution == 0 then
     if granted > 0 then
       for n = 1, granted do
-        call('ZADD', log.key, whole(now + log.window), token .. ':' .. n)
+        call('ZADD', key, now + window, ARGV[4] .. ':' .. n)
       end
-      call('PEXPIRE', log.key, whole(ceil(log.window / 1000) + 1000))
-      log.used = log.used + granted
+      call('PEXPIRE', key, math.ceil(window / 1000) + 1000)
+      used = used + granted
     end
-    remaining = log.limit - log.used
-    if log.fits < count then wait = slot_wait end
+    remaining = limit - used
+    if fits < count then wait = 1000000 end  -- nobody knows when a slot is given back
   else
-    local unit = log.unit
     if granted > 0 then
-      local cost, score, merged = granted * unit, now + lease, nil
+      local cost, score, merged = granted * unit, now + lease, false
+      used = used + cost
       -- A coarse log rounds up: an entry may leave late, never early.
-      if log.resolution > 1 then score = ceil(score / log.resolution) * log.resolution end
-      if score <= log.last_score then
-        if log.resolution > 1 then
-          merged = log.last_member
-          cost = cost + log.last_cost
-          log.total = log.total - log.last_cost
-          score = log.last_score
-          if log.first_score == log.last_score then log.first_cost = cost end
+      if resolution > 1 then score = score + -score % resolution end
+      if score <= last_score then
+        if resolution > 1 then
+          merged = last_member
+          cost = cost + last_cost
+          total = total - last_cost
+          score = last_score
+          if first_score == last_score then first_cost = cost end
         else
-          score = log.last_score + 1
+          score = last_score + 1
         end
       end
-      log.total = log.total + cost
-      local member = whole(log.total)
-      if cost > 1 then member = member .. ':' .. whole(cost) end
+      total = total + cost
+      local member = cost == 1 and total or string.format('%.0f:%.0f', total, cost)
       -- In this order: a set that becomes empty for a moment loses its time to live.
-      call('ZADD', log.key, whole(score), member)
-      if merged then call('ZREM', log.key, merged) end
+      call('ZADD', key, score, member)
+      if merged then call('ZREM', key, merged) end
       -- Once per window is enough: two windows and a second from there outlive every entry.
-      if floor(score / log.window) ~= floor(log.last_score / log.window) then
-        call('PEXPIRE', log.key, whole(ceil((score - now + 2 * log.window) / 1000) + 1000))
+      if last_score < score - score % window then
+        call('PEXPIRE', key, math.ceil((score - now + 2 * window) / 1000) + 1000)
       end
-      if not log.first_score then
-        log.first_score, log.first_cost, log.base = score, cost, log.total - cost
-      end
-      log.used = log.total - log.base
+      if not first_score then first_score, first_cost = score, cost end
     end
 
-    remaining = log.limit - log.used
+    remaining = limit - used
     local need = unit - remaining  -- units that must leave before one more call fits
-    if unit > log.limit then
+    if unit > limit then
       wait = -1
     elseif granted < count and need > 0 then
-      local leaves = log.first_score
-      if need > log.first_cost then
+      local leaves = first_score
+      if need > first_cost + 0 then
         -- Running totals are sorted: find the entry with which enough has left.
-        local low, high = 1, call('ZCARD', log.key) - 1
+        local base, low, high = total - used, 1, call('ZCARD', key) - 1
         while low < high do
-          local middle = floor((low + high) / 2)
-          if parse(call('ZRANGE', log.key, middle, middle)[1]) - log.base >= need then
-            high = middle
-          else
-            low = middle + 1
-          end
+          local middle = math.floor((low + high) / 2)
+          local member = call('ZRANGE', key, middle, middle)[1]
+          if member:match('^%d+') - base >= need then high = middle else low = middle + 1 end
         end
-        leaves = tonumber(call('ZRANGE', log.key, low, low, 'WITHSCORES')[2])
+        leaves = call('ZRANGE', key, low, low, 'WITHSCORES')[2] + 0
       end
-      wait = leaves + log.window - now
+      wait = leaves + window - now
     end
-    if log.first_score then reset = log.first_score + log.window - now end
+    if first_score then reset = first_score + window - now end
   end
+  if not known then return {granted, now, remaining, reset, wait} end
   reply[#reply + 1] = remaining
   reply[#reply + 1] = reset
   reply[#reply + 1] = wait
