@@ -116,6 +116,7 @@ class MetricWriter {
 // What instances share: Redis servers, purges, limits (metrics_fleet.cc).
 void WriteRedisNodes(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers);
 void WritePurges(MetricWriter& out, const PurgeStatus& purges);
+void WriteSchedule(MetricWriter& out, const ScheduleStatus& schedule);
 void WriteLimits(MetricWriter& out, const SharedLimits& limits);
 
 }  // namespace satchel::proxy

@@ -304,6 +304,7 @@ std::vector<MetricFamily> MetricsRegistry::Collect(const ProcessStatus& process,
   WriteStores(out, store_->stats(), process);
   WriteRedisNodes(out, workers_);
   WritePurges(out, process.purges);
+  WriteSchedule(out, process.schedule);
   WriteRest(out, process, workers_.size());
   return families;
 }

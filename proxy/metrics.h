@@ -9,6 +9,7 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cache/envelope.h"
@@ -299,6 +300,16 @@ struct PurgeStatus {
   uint64_t refreshes_waiting = 0;
 };
 
+// Of purge.schedule. A run is one entry at one of its moments.
+struct ScheduleStatus {
+  uint64_t ran = 0;        // here
+  uint64_t elsewhere = 0;  // by another instance
+  uint64_t alone = 0;      // here, without Redis' word that no other does it
+  uint64_t lost = 0;       // another took it and was not heard of again
+  // Each entry and its next moment, in milliseconds since 1970; 0: none.
+  std::vector<std::pair<std::string, int64_t>> next;
+};
+
 // What the main thread knows besides the workers' numbers.
 struct ProcessStatus {
   std::string version;
@@ -316,6 +327,7 @@ struct ProcessStatus {
   uint64_t log_lines_dropped = 0;
   uint64_t log_write_errors = 0;
   PurgeStatus purges;
+  ScheduleStatus schedule;
 };
 
 // Sums over the workers and writes the Prometheus text format. Main thread.

@@ -125,6 +125,22 @@ void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
   out.Gauge("satchel_instances_live", "Instances that share the Redis, this one included.",
             number(purges.live_instances));
 }
+void WriteSchedule(MetricWriter& out, const ScheduleStatus& schedule) {
+  out.Family(MetricType::Counter, "satchel_purge_schedule_runs_total",
+             "Moments of purge.schedule: purged here for all, by another instance, here alone for "
+             "want of Redis, or lost with the instance that had taken it.");
+  for (const auto& [result, count] :
+       {std::pair("here", schedule.ran), std::pair("elsewhere", schedule.elsewhere),
+        std::pair("alone", schedule.alone), std::pair("lost", schedule.lost)}) {
+    out.Series(static_cast<double>(count), {{"result", result}});
+  }
+  if (schedule.next.empty()) return;
+  out.Family(MetricType::Gauge, "satchel_purge_schedule_next_timestamp_seconds",
+             "When an entry of purge.schedule is due next, in seconds since the epoch.");
+  for (const auto& [name, millis] : schedule.next) {
+    out.Series(static_cast<double>(millis) / 1000, {{"name", name}});
+  }
+}
 void WriteLimits(MetricWriter& out, const SharedLimits& limits) {
   using Series = LimitStats::Series;
   const std::vector<const Series*> all = limits.stats.All();

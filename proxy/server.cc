@@ -143,6 +143,7 @@ bool Server::StartWorkers() {
   limits_ = std::make_unique<SharedLimits>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
   purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
+  purge_schedule_ = MakePurgeSchedule();
   limit_control_ = std::make_unique<LimitControl>(
       loop_, snapshot_, *limits_, *purger_, [this](const std::string& id) {
         workers_->PostAll([id](Worker& worker) { worker.limiter().Forget(id); });
@@ -177,6 +178,7 @@ bool Server::StartWorkers() {
   limit_control_->Start();
   SettlePurges();
   workers_->Start();
+  purge_schedule_->Configure(config.purge);
   return true;
 }
 
@@ -283,6 +285,7 @@ std::vector<std::string> Server::TryReload(LoadedConfig loaded) {
   log_output_->Redirect(config.log.to);
   snapshot_ = std::move(*built);
   purger_->Apply(snapshot_);
+  purge_schedule_->Configure(config.purge);
   limit_control_->Apply(snapshot_);
   workers_->Apply(snapshot_, [this, generation = snapshot_->generation](std::string why) {
     loop_.Post([this, generation, why = std::move(why)] {
@@ -352,6 +355,7 @@ void Server::BeginShutdown(std::string_view why) {
 
 void Server::StopAccepting() {
   phase_ = Phase::kDraining;
+  purge_schedule_->Stop();
   purger_->Leave();
   limit_control_->Leave();
   drain_until_ms_ = net::EventLoop::ReadClockMs() + snapshot_->config.shutdown.drain.count();
@@ -379,6 +383,7 @@ int Server::Finish() {
   watcher_.reset();
   metrics_.reset();
   limit_control_.reset();
+  purge_schedule_.reset();
   purger_.reset();   // the workers' threads have ended
   workers_.reset();  // hands over the last log lines
   log_output_->Close(kLogPatience);

@@ -18,6 +18,7 @@
 #include "proxy/log_output.h"
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
+#include "proxy/purge_schedule.h"
 #include "proxy/purger.h"
 #include "proxy/redis/announcements.h"
 #include "proxy/snapshot.h"
@@ -68,7 +69,9 @@ class Server {
   [[noreturn]] void QuitNow(int code, std::string_view why);
 
   Admin::Actions AdminActions();
+  // server_purge.cc
   void Purge(const AdminRequest& request);
+  std::unique_ptr<PurgeSchedule> MakePurgeSchedule();
   ProcessStatus CurrentStatus() const;
   nlohmann::ordered_json StatusJson() const;
   void LogStart() const;
@@ -92,6 +95,7 @@ class Server {
   std::unique_ptr<SharedLimits> limits_;
   std::unique_ptr<LogOutput> log_output_;
   std::unique_ptr<Purger> purger_;
+  std::unique_ptr<PurgeSchedule> purge_schedule_;
   std::unique_ptr<redis::Announcements> announcements_;  // null without Redis
   std::unique_ptr<LimitControl> limit_control_;
   std::unique_ptr<WorkerThreads> workers_;

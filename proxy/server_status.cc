@@ -7,7 +7,6 @@
 #include "proxy/limits_admin.h"
 #include "proxy/ops_log.h"
 #include "proxy/process_info.h"
-#include "proxy/purge_request.h"
 #include "proxy/server.h"
 
 namespace satchel::proxy {
@@ -61,30 +60,6 @@ Admin::Actions Server::AdminActions() {
   return actions;
 }
 
-void Server::Purge(const AdminRequest& request) {
-  const auto asked = PurgeRequest::FromJson(request.body);
-  if (!asked) {
-    request.respond(Problem(400, asked.error().message));
-    return;
-  }
-  auto plan = PlanOf(*asked, snapshot_->rules);
-  if (!plan) {
-    request.respond(Problem(422, plan.error().message));
-    return;
-  }
-  purger_->Purge(std::move(plan->order),
-                 [this, asked = *asked, refresh = std::move(plan->refresh), peer = request.peer,
-                  respond = request.respond](const PurgeAnswer& answer) {
-                   LogPurge(asked, answer, "admin request from " + peer);
-                   purger_->Refresh(refresh);
-                   PurgeReport report = Report(asked, answer);
-                   AdminReply reply;
-                   reply.status = report.status;
-                   reply.body = std::move(report.json);
-                   respond(reply);
-                 });
-}
-
 ProcessStatus Server::CurrentStatus() const {
   ProcessStatus status;
   status.version = SATCHEL_VERSION;
@@ -102,6 +77,7 @@ ProcessStatus Server::CurrentStatus() const {
   status.log_lines_dropped = log_output_->lines_dropped();
   status.log_write_errors = log_output_->write_errors();
   status.purges = purger_->status();
+  status.schedule = purge_schedule_->status();
   return status;
 }
 
@@ -160,6 +136,13 @@ ordered_json Server::StatusJson() const {
                      {"up", up > 0},
                      {"workers_connected", up},
                      {"breakers_open", metrics_->Sum(&WorkerMetrics::redis_breaker_open)}};
+  }
+
+  if (!process.schedule.next.empty()) {
+    ordered_json& schedule = json["purge_schedule"] = ordered_json::object();
+    for (const auto& [name, millis] : process.schedule.next) {
+      schedule[name] = {{"next_unix_s", millis / 1000}};
+    }
   }
 
   ordered_json& upstreams = json["upstreams"] = ordered_json::object();

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "rules/cron.h"
 #include "rules/ip_address.h"
 #include "rules/rate_limit.h"
 #include "rules/record_key.h"
@@ -140,6 +141,20 @@ struct PurgeConfig {
   std::string channel;       // in Redis, for messages of applications; empty: none
   // Entity in a message -> tags; {name} stands for a member of the message.
   std::vector<std::pair<std::string, std::vector<TagTemplate>>> events;
+  // What is purged at its times, once for all instances.
+  struct Scheduled {
+    std::string name{};
+    std::vector<Cron> at{};
+    std::vector<std::string> urls{};      // absolute
+    std::vector<std::string> tags{};
+    std::vector<std::string> prefixes{};  // of URLs, from the scheme on
+    std::vector<std::string> rules{};
+    std::vector<std::string> hosts{};
+    bool all = false;
+    bool soft = false;
+    bool refresh = false;
+  };
+  std::vector<Scheduled> schedule;
   Millis ack{500};           // how long to wait for the other instances; 0: not at all
   uint32_t refresh_rate = 20;  // fetches a second after purges with refresh
 };

@@ -48,13 +48,18 @@ void ParsePlan(const std::string& name, const Cursor& cursor, Config* config);
 void ParseRateLimit(const Cursor& cursor, Config* config);
 
 // config_parser_purge.cc
-void ParsePurge(const Cursor& cursor, PurgeConfig* purge);
+void ParsePurge(const Cursor& cursor, Config* config);  // rules are known by now
 void ParseOnSuccess(const Cursor& cursor, const MatchSpec& match, OnSuccess* on_success);
 void ParseTagTemplates(const Cursor& cursor, std::vector<TagTemplate>* to);
 void ParsePointers(const Cursor& cursor, std::vector<std::string>* to);
 // Reports templates that name what not every match.path captures.
 void CheckCaptures(const Cursor& cursor, const MatchSpec& match,
                    const std::vector<TagTemplate>& templates);
+
+// config_parser_schedule.cc
+void ParseScheduledPurge(const Cursor& cursor, Config* config);
+// One cron time or several.
+void ParseTimes(const Cursor& cursor, std::vector<Cron>* to);
 
 // Names of upstreams, rules, plans, policies, listeners: 1 to 64 of A-Z a-z 0-9 . _ -
 bool CheckName(const Cursor& cursor, const std::string& name);

@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kMaxTemplates = 64;
 constexpr size_t kMaxEvents = 1000;
+constexpr size_t kMaxScheduled = 100;
 constexpr Millis kMaxAck = std::chrono::seconds(4);  // the admin listener answers within five
 
 void ParseMay(const Cursor& cursor, PurgeConfig::Grant* grant) {
@@ -131,7 +132,8 @@ void ParseOnSuccess(const Cursor& cursor, const MatchSpec& match, OnSuccess* on_
   }
 }
 
-void ParsePurge(const Cursor& cursor, PurgeConfig* purge) {
+void ParsePurge(const Cursor& cursor, Config* config) {
+  PurgeConfig* const purge = &config->purge;
   MapReader map(cursor, "the purge settings");
   if (const auto allow = map.Take("allow")) {
     if (!allow->IsList()) {
@@ -168,6 +170,17 @@ void ParsePurge(const Cursor& cursor, PurgeConfig* purge) {
     }
   }
   map.Number("refresh_rate", &purge->refresh_rate, 1, 100'000);
+  if (const auto schedule = map.Take("schedule")) {
+    if (!schedule->IsList()) {
+      schedule->Error("is no list; write [{name: nightly, at: \"0 3 * * *\", tags: [a]}]");
+    } else if (schedule->node().items.size() > kMaxScheduled) {
+      schedule->Error("has more than 100 entries; write fewer");
+    } else {
+      for (size_t i = 0; i < schedule->node().items.size(); ++i) {
+        ParseScheduledPurge(schedule->Item(i), config);
+      }
+    }
+  }
   map.Finish();
   if (map.ok() && purge->channel.empty() && !purge->events.empty()) {
     cursor.Error("has events but no channel to hear them on; write channel: \"cache:invalidate\"");

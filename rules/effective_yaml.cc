@@ -54,6 +54,12 @@ std::string Templates(const std::vector<TagTemplate>& templates) {
   return List(texts);
 }
 
+std::string Times(const std::vector<Cron>& times) {
+  std::vector<std::string> texts;
+  for (const Cron& time : times) texts.push_back(time.text());
+  return List(texts);
+}
+
 std::string Bool(bool value) { return value ? "true" : "false"; }
 
 std::string OriginOr(const std::optional<Millis>& value) {
@@ -415,6 +421,21 @@ void WritePurge(const PurgeConfig& purge, Writer& out) {
   if (!events.empty()) out.Key(1, "events", Map(events));
   out.Key(1, "ack", DurationText(purge.ack));
   out.Key(1, "refresh_rate", std::to_string(purge.refresh_rate));
+  if (!purge.schedule.empty()) out.Line(1, "schedule:");
+  for (const PurgeConfig::Scheduled& entry : purge.schedule) {
+    std::vector<std::pair<std::string, std::string>> pairs = {{"name", Quote(entry.name)},
+                                                              {"at", Times(entry.at)}};
+    for (const auto& [key, texts] : {std::pair("urls", &entry.urls), std::pair("tags", &entry.tags),
+                                     std::pair("prefixes", &entry.prefixes),
+                                     std::pair("rules", &entry.rules),
+                                     std::pair("hosts", &entry.hosts)}) {
+      if (!texts->empty()) pairs.emplace_back(key, List(*texts));
+    }
+    if (entry.all) pairs.emplace_back("all", "true");
+    pairs.emplace_back("mode", entry.soft ? "soft" : "hard");
+    pairs.emplace_back("refresh", Bool(entry.refresh));
+    out.Line(2, "- " + Map(pairs));
+  }
 }
 
 }  // namespace

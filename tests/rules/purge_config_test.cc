@@ -151,5 +151,74 @@ TEST(PurgeConfigTest, RulesCarryTheNumberOfTheirName) {
   EXPECT_EQ(set->rules()[0].cache.rule, cache::RuleTag("r"));
 }
 
+TEST(PurgeConfigTest, AScheduleIsReadAndWrittenOut) {
+  const ParseResult result = Parse(
+      "purge:\n"
+      "  schedule:\n"
+      "    - {name: nightly, at: [\"0 3 * * *\", \"@every 2h\"], tags: prices, mode: soft}\n"
+      "    - {name: pages, at: \"*/5 * * * mon-fri\", urls: [\"https://shop.test/a\"], refresh: true,\n"
+      "       prefixes: [\"https://shop.test/b/\"], rules: default, hosts: [\"shop.test:81\"]}\n"
+      "    - {name: all, at: \"0 0 1 * *\", all: true}\n");
+  ASSERT_TRUE(result.config) << (result.errors.empty() ? "" : result.errors[0].ToString());
+  const auto& schedule = result.config->purge.schedule;
+  ASSERT_EQ(schedule.size(), 3u);
+  EXPECT_EQ(schedule[0].at.size(), 2u);
+  EXPECT_TRUE(schedule[0].soft);
+  EXPECT_FALSE(schedule[1].soft);  // as purges by hand
+  EXPECT_TRUE(schedule[2].all);
+  const std::string text = EffectiveYaml(*result.config);
+  for (const char* part :
+       {"- {name: \"nightly\", at: [\"0 3 * * *\", \"@every 2h\"], tags: [\"prices\"], mode: soft, "
+        "refresh: false}",
+        "urls: [\"https://shop.test/a\"], prefixes: [\"https://shop.test/b/\"], rules: [\"default\"], "
+        "hosts: [\"shop.test:81\"], mode: hard, refresh: true}",
+        "all: true, mode: hard"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
+  }
+}
+
+TEST(PurgeConfigTest, AllMistakesOfAScheduleComeAtOnceWithTheirPlaces) {
+  const FakeLoader loader;
+  const ParseResult result = ParseConfig(std::string(kHead) +
+                                             "purge:\n"
+                                             "  schedule:\n"
+                                             "    - {name: a b, at: \"0 25 * * *\", tags: x}\n"
+                                             "    - {name: n, at: [], all: false}\n"
+                                             "    - {name: n, at: \"@every 1ms\", rules: none}\n"
+                                             "    - {at: \"* * * * *\", urls: /a, prefixes: a, hosts: \"b c\"}\n"
+                                             "    - {name: r, at: \"* * * * *\", tags: x, refresh: true}\n"
+                                             "    - {name: s, tags: x, when: now}\n",
+                                         "a.yaml", loader);
+  std::string all;
+  for (const Diagnostic& error : result.errors) all += error.ToString() + "\n";
+  for (const char* part :
+       {"a.yaml:7:14: purge.schedule[0].name: \"a b\" is not a name",
+        "a.yaml:7:23: purge.schedule[0].at: \"0 25 * * *\" has no valid hour; write 0 to 23",
+        "purge.schedule[1].at: is empty", "a.yaml:8:7: purge.schedule[1]: purges nothing; write urls",
+        "purge.schedule[2].name: \"n\" names another scheduled purge already",
+        "\"@every 1ms\" is too often; write @every 1s", "\"none\" names no rule",
+        "purge.schedule[3]: \"name\" is missing", "\"/a\" is no URL", "\"a\" is no beginning of a URL",
+        "\"b c\" is no host", "a.yaml:11:7: purge.schedule[4]: refresh is of urls",
+        "purge.schedule[5]: \"at\" is missing", "purge.schedule[5].when"}) {
+    EXPECT_NE(all.find(part), std::string::npos) << part << "\n" << all;
+  }
+}
+
+TEST(PurgeConfigTest, AScheduleHasBounds) {
+  const auto with = [](int entries, int times) {
+    std::string text = "purge:\n  schedule:\n";
+    for (int i = 0; i < entries; ++i) {
+      text += "    - {name: n" + std::to_string(i) + ", all: true, at: [\"* * * * *\"";
+      for (int j = 1; j < times; ++j) text += ", \"* * * * *\"";
+      text += "]}\n";
+    }
+    return Mistake(text);
+  };
+  EXPECT_EQ(with(100, 1), "none");
+  EXPECT_NE(with(101, 1).find("more than 100 entries"), std::string::npos);
+  EXPECT_EQ(with(1, 32), "none");
+  EXPECT_NE(with(1, 33).find("more than 32 times"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace satchel::rules
