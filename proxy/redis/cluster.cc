@@ -104,6 +104,8 @@ bool Cluster::Dispatch(std::string_view key, Lane lane, Command command,
     WantRefresh();
     return false;
   }
+  // It may be gone, and its slots another's before long.
+  if (!node->available()) WantRefresh();
   call->key = key;
   call->lane = static_cast<uint8_t>(lane);
   if (call->script == nullptr && lane != Lane::kStore && command.bytes() <= kMaxAgain) {

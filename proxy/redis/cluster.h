@@ -21,10 +21,10 @@ namespace satchel::redis {
 // to when they are first needed. Owner thread only, counters excepted.
 //
 // The map of slots comes from CLUSTER SLOTS, asked of whichever node is connected, at most once a
-// second: at the start, after MOVED, CLUSTERDOWN, or the loss of a node. MOVED patches one slot at
-// once. A call is redirected three times at most, within its deadline; TRYAGAIN (a slot on its
-// way) is tried twice more, 20 ms apart. A store is never sent to a second node: it could come
-// there behind its own removal.
+// second: at the start, after MOVED, CLUSTERDOWN or the loss of a node, and when a call finds its
+// node away. MOVED patches one slot at once. A call is redirected three times at most, within its
+// deadline; TRYAGAIN (a slot on its way) is tried twice more, 20 ms apart. A store is never sent to
+// a second node: it could come there behind its own removal.
 class Cluster final : public Commander {
  public:
   struct Options : Node::Options {  // of each node

@@ -212,6 +212,21 @@ TEST_F(ClusterTest, ANodeThatIsDownOpensItsOwnBreakerOnly) {
   EXPECT_EQ(Ask({"GET", kLow}, kLow), "!not available");
 }
 
+// A fail-over takes the cluster a few seconds, and nobody says when it is done.
+TEST_F(ClusterTest, WhoSucceedsANodeThatIsGoneIsAskedAgainAsLongAsCallsNeedIt) {
+  Start();
+  high_.answers["GET"] = "+high\r\n";
+  ASSERT_EQ(Ask({"GET", kHigh}, kHigh), "high");
+  low_.closes = true;
+  low_.Drop();
+  // What the map said of it then, and that nothing can be done about it, is known.
+  ASSERT_TRUE(TurnUntil(loop_, [&] { return !cluster_->available(kLow); }));
+  TurnFor(loop_, 100);
+  SetMap(high_, high_);
+  EXPECT_TRUE(
+      TurnUntil(loop_, [&] { return Ask({"GET", kLow}, kLow, Lane::kFast, 20) == "high"; }, 5'000));
+}
+
 TEST_F(ClusterTest, ASlotThatNobodyServesSaysNothingOfTheOthers) {
   Start(60'000);
   low_.answers["GET"] = "-CLUSTERDOWN Hash slot not served\r\n";

@@ -66,6 +66,7 @@ class FakeRedis {
   size_t accepted = 0;
   // Answers itself: what a greeting needs, or nothing.
   bool greets = true;
+  bool closes = false;                         // on whoever connects
   std::deque<std::string> auto_replies;        // one for each command that is no greeting
   std::map<std::string, std::string> answers;  // by the beginning of a command, before all else
 
@@ -98,6 +99,10 @@ class FakeRedis {
     const int fd = accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
     ++accepted;
+    if (closes) {
+      close(fd);
+      return;
+    }
     auto peer = std::make_unique<Peer>();
     peer->server = this;
     peer->fd = fd;
