@@ -23,7 +23,7 @@ constexpr Words<static_cast<size_t>(L2Result::kCount)> kL2Results = {"hit",     
 constexpr Words<static_cast<size_t>(cache::BadRecord::kCount)> kBadRecords = {
     "version", "checksum", "key", "cipher", "chunk", "form"};
 constexpr Words<static_cast<size_t>(LockResult::kCount)> kLockResults = {"taken", "busy", "unknown",
-                                                                         "lost"};
+                                                                         "lost", "renewed"};
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
     "none",   "allowed",     "refused", "no-key", "unknown-key",
     "shadow", "local-share", "open",    "closed"};
@@ -183,13 +183,19 @@ void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const Process
   out.Counted("satchel_early_refreshes_total", "Of these, before the response had expired.",
               &M::early_refreshes);
 
-  out.Counted("satchel_fleet_locks_total", "Attempts to fetch for the whole fleet, by result.",
+  out.Counted("satchel_fleet_locks_total",
+              "Attempts to fetch for the whole fleet, by result, and what became of the locks.",
               "result", kLockResults, &M::fleet_locks);
   out.Counted("satchel_fleet_waits_total", "Fills that waited for another instance's fetch.",
               &M::fleet_waits);
   out.Counted("satchel_fleet_followed_total",
               "Of these, answered by what the other instance stored.", &M::fleet_followed);
   out.Counted("satchel_fleet_heirs_total", "Of these, that fetched in its place.", &M::fleet_heirs);
+  out.Counted("satchel_fleet_let_downs_total",
+              "Times the other instance's lock lapsed, or what it stored was not there.",
+              &M::fleet_let_downs);
+  out.Durations("satchel_fleet_wait_seconds", "Time waited for another instance's fetch.",
+                &M::fleet_wait_duration);
 
   out.Gauge("satchel_redis_configured", "1 if a Redis is configured.", process.l2_configured);
   out.Gauge("satchel_redis_connections_up", "Workers whose connection to Redis works.",

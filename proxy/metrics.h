@@ -101,6 +101,7 @@ enum class LockResult : uint8_t {
   kBusy,     // another holds it
   kUnknown,  // Redis did not answer in time
   kLost,     // taken, and expired before the fetch was done
+  kRenewed,  // taken, and prolonged once more
   kCount
 };
 std::string_view LockResultWord(LockResult result);
@@ -241,6 +242,8 @@ struct alignas(64) WorkerMetrics {
   Counter fleet_waits{0};     // fills that waited for another instance
   Counter fleet_followed{0};  // of these, answered by what it stored
   Counter fleet_heirs{0};     // of these, that fetched in its place
+  Counter fleet_let_downs{0};  // times its word did not come, or what it stored was not there
+  Histogram fleet_wait_duration;
   Counter redis_up{0};  // 1: this worker's connection works
   Counter redis_reconnects{0};
   Counter redis_breaker_open{0};

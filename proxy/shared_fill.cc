@@ -12,8 +12,10 @@ namespace {
 
 using News = redis::FleetLock::News;
 
-constexpr int64_t kHeirAfterMs = 10;  // behind the moment at which the lock expires
-constexpr int64_t kLookMs = 250;      // whether Redis is still there
+constexpr int64_t kHeirAfterMs = 10;  // behind the moment at which the lease ends
+// Whether Redis and the holder are still there, and whether its word has passed us by.
+constexpr int64_t kAskMs = 250;
+constexpr int kLetDowns = 1;  // beyond it nobody waits any more
 
 }  // namespace
 
@@ -66,12 +68,20 @@ void SharedFill::Try() {
   // What others stored may have told by which fields the answer is selected.
   if (!turn_ || turn_->slot() != slot) {
     listening_.reset();
-    const cache::Millis lifetime =
+    let_down_ = false;
+    const cache::Millis patience =
         cache::LockLifetime(job_.expected, {.longest = job_.rule->cache.cluster_lock,
                                             .wait = job_.rule->cache.coalesce_wait,
                                             .first_byte_timeout = job_.rule->timeouts.first_byte});
     turn_ = std::make_shared<redis::FleetLock::Turn>(*worker_.fleet_lock(), std::move(slot),
-                                                     lifetime.count());
+                                                     patience.count());
+  }
+  if (std::exchange(let_down_, false)) {
+    Add(worker_.metrics().fleet_let_downs);
+    if (++let_downs_ > kLetDowns) {
+      FinishWaiting();
+      return;
+    }
   }
   trying_ = true;
   looked_ = answered_ = news_came_ = false;
@@ -99,6 +109,7 @@ void SharedFill::Settle() {
 void SharedFill::Wait() {
   if (!std::exchange(waited_, true)) {
     Add(worker_.metrics().fleet_waits);
+    wait_started_ns_ = net::EventLoop::ReadClockNs();
     const int64_t wait = job_.rule->cache.coalesce_wait.count();
     wait_until_ms_ = wait > 0 ? worker_.loop().now_ms() + wait : 0;
   }
@@ -117,21 +128,26 @@ void SharedFill::Wait() {
          .message =
              [this](std::string_view message) { OnNews(redis::FleetLock::Parse(message)); }});
   }
+  AskHolder();
+}
+
+void SharedFill::AskHolder() {
   turn_->AskLeft([this](int64_t left_ms) {
     if (ended_ || trying_ || looking_) return;
     if (left_ms < 0) {
       Finish(Go::kFetch);
-      return;
+    } else if (left_ms == 0) {
+      // It is done and its word is still on its way, or it is gone.
+      let_down_ = true;
+      Try();
+    } else {
+      SetTimer(left_ms + kHeirAfterMs);
     }
-    const int64_t now = worker_.loop().now_ms();
-    try_at_ms_ = left_ms == 0 ? now : now + left_ms + kHeirAfterMs;
-    SetTimer();
   });
 }
 
-void SharedFill::SetTimer() {
-  const int64_t left = std::max<int64_t>(0, try_at_ms_ - worker_.loop().now_ms());
-  worker_.loop().SetTimer(timer_, std::min({left, WaitLeftMs(), kLookMs}));
+void SharedFill::SetTimer(int64_t ms) {
+  worker_.loop().SetTimer(timer_, std::min({ms, WaitLeftMs(), kAskMs}));
 }
 
 int64_t SharedFill::WaitLeftMs() const {
@@ -143,13 +159,11 @@ void SharedFill::OnTimer() {
   if (ended_ || trying_ || looking_) return;
   if (WaitLeftMs() == 0) {
     Add(worker_.metrics().bounds, Bound::kFleetWait);
-    Finish(job_.background ? Go::kGiveUp : Go::kFetch);
+    FinishWaiting();
   } else if (!worker_.fleet_lock()->available(turn_->slot())) {
     Finish(Go::kFetch);
-  } else if (try_at_ms_ <= worker_.loop().now_ms()) {
-    Try();
   } else {
-    SetTimer();
+    AskHolder();
   }
 }
 
@@ -163,6 +177,8 @@ void SharedFill::OnNews(News news) {
       Finish(Go::kFetch);
       return;
     case News::kStored:
+      let_down_ = true;  // unless it is found
+      break;
     case News::kFailed:
     case News::kUnknown:
       break;
@@ -185,6 +201,10 @@ void SharedFill::Conclude(News news) {
 }
 
 void SharedFill::Stop() {
+  if (waited_ && !ended_) {
+    worker_.metrics().fleet_wait_duration.Observe(
+        static_cast<uint64_t>((net::EventLoop::ReadClockNs() - wait_started_ns_) / 1000));
+  }
   ended_ = true;
   timer_.Cancel();
   looking_.reset();
@@ -195,6 +215,9 @@ void SharedFill::End() {
   Stop();
   Conclude(News::kFailed);
 }
+
+// A refresh in the background is somebody else's then.
+void SharedFill::FinishWaiting() { Finish(job_.background ? Go::kGiveUp : Go::kFetch); }
 
 void SharedFill::Finish(Go go) {
   Stop();

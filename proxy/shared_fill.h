@@ -22,8 +22,9 @@ class Worker;
 
 // What a leader does before it asks the origin: it looks into the shared tier, and where other
 // instances may want the same it takes its turn among them. One of them fetches; the others wait
-// until it says how that went, look again, and become its heir if it says nothing. Owner thread
-// only; held by its task.
+// until it says how that went, look again, and become its heir if it says nothing. Whoever was let
+// down twice, by words that do not come or by responses that are not there, waits no more: that
+// shared tier is in trouble. Owner thread only; held by its task.
 class SharedFill {
  public:
   enum class Go : uint8_t {
@@ -70,10 +71,12 @@ class SharedFill {
   void Try();
   void Settle();
   void Wait();
-  void SetTimer();
+  void AskHolder();
+  void SetTimer(int64_t ms);
   void OnNews(redis::FleetLock::News news);
   void OnTimer();
   int64_t WaitLeftMs() const;  // INT64_MAX: no bound
+  void FinishWaiting();
   void Finish(Go go);
   void Stop();
 
@@ -92,10 +95,12 @@ class SharedFill {
   Outcome outcome_ = Outcome::kUnknown;
   bool news_came_ = false;  // while it was trying
   bool waited_ = false;     // for another instance
+  bool let_down_ = false;   // by the holder, and it is not counted yet
+  int let_downs_ = 0;
   bool ended_ = false;
   bool found_nothing_ = false;
   int64_t wait_until_ms_ = 0;  // 0: no bound
-  int64_t try_at_ms_ = 0;
+  int64_t wait_started_ns_ = 0;
   net::Timer timer_;
 };
 

@@ -389,6 +389,7 @@ void Worker::SyncRedisMetrics() {
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kBusy)], locks.busy.Get());
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kUnknown)], locks.unknown.Get());
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kLost)], locks.lost.Get());
+  set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kRenewed)], locks.renewed.Get());
 }
 
 }  // namespace satchel::proxy

@@ -1,5 +1,6 @@
 #include "proxy/redis/fleet_lock.h"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -31,13 +32,14 @@ FleetLock::FleetLock(net::EventLoop& loop, Commander& commander, Options options
   commander_.AddScript(LockScript());
 }
 
-FleetLock::Turn::Turn(FleetLock& lock, std::string slot, int64_t lifetime_ms)
+FleetLock::Turn::Turn(FleetLock& lock, std::string slot, int64_t patience_ms)
     : alive_(lock.self_),
       lock_(lock),
       slot_(std::move(slot)),
       key_(slot_ + ":lock"),
       token_(lock_.options_.holder + ':' + std::to_string(++lock_.turns_)),
-      lifetime_ms_(lifetime_ms),
+      patience_ms_(patience_ms),
+      lease_ms_(std::min(patience_ms, lock_.options_.lease_ms)),
       renew_([this] { Renew(); }) {}
 
 FleetLock::Turn::~Turn() { Conclude(News::kFailed); }
@@ -49,7 +51,7 @@ std::string FleetLock::Turn::channel() const {
 
 void FleetLock::Turn::Take(std::function<void(Outcome)> done) {
   Command command{"SET", key_, token_, "NX", "PX"};
-  command.Arg(lifetime_ms_);
+  command.Arg(lease_ms_);
   pending_ =
       lock_.commander_.Call(key_, std::move(command), lock_.options_.deadline_ms,
                             [this, done = std::move(done)](const cache::Result<Reply>& reply) {
@@ -65,7 +67,8 @@ void FleetLock::Turn::Take(std::function<void(Outcome)> done) {
                                 outcome = Outcome::kTaken;
                                 held_ = true;
                                 lock_.counters_.taken.Add();
-                                lock_.loop_.SetTimer(renew_, lifetime_ms_ / 2);
+                                silent_since_ms_ = lock_.loop_.now_ms();
+                                lock_.loop_.SetTimer(renew_, lease_ms_ / 3);
                               }
                               const auto finished = std::move(pending_);
                               done(outcome);
@@ -85,10 +88,13 @@ void FleetLock::Turn::AskLeft(std::function<void(int64_t left_ms)> done) {
 
 void FleetLock::Turn::Renew() {
   if (!held_) return;
-  lock_.loop_.SetTimer(renew_, lifetime_ms_ / 2);
-  if (!std::exchange(progress_, false)) return;
+  const int64_t now = lock_.loop_.now_ms();
+  lock_.loop_.SetTimer(renew_, lease_ms_ / 3);
+  if (std::exchange(progress_, false)) silent_since_ms_ = now;
+  const int64_t left = silent_since_ms_ + patience_ms_ - now;
+  if (left <= 0) return;
   ScriptArguments arguments;
-  arguments.Key(key_).Arg("renew").Arg(token_).Arg(lifetime_ms_);
+  arguments.Key(key_).Arg("renew").Arg(token_).Arg(std::min(left, lease_ms_));
   renewing_ =
       lock_.commander_.CallScript(LockScript(), std::move(arguments), lock_.options_.deadline_ms,
                                   [this](const cache::Result<Reply>& reply) {

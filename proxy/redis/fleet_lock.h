@@ -13,14 +13,17 @@
 namespace satchel::redis {
 
 // One fetch for the whole fleet: a key in Redis that whoever fetches holds, and a channel on which
-// it tells how that ended. A lost lock (a pause longer than its lifetime, a fail-over) costs a second
-// fetch and nothing else, so it needs no quorum. One object per worker, on its thread.
+// it tells how that ended. The lock is a short lease that a living holder prolongs: one that dies,
+// or loses Redis, holds up nobody for longer. A lost lock (a pause longer than a lease, a
+// fail-over) costs a second fetch and nothing else, so it needs no quorum. One object per worker,
+// on its thread.
 class FleetLock {
  public:
   struct Options {
     std::string prefix = "satchel";
     std::string holder;        // of this worker, unique in the fleet
     int64_t deadline_ms = 20;  // of one call
+    int64_t lease_ms = 600;    // prolonged at each third of it
   };
   struct Counters {
     net::Counter taken;
@@ -46,19 +49,21 @@ class FleetLock {
   // nothing more.
   FleetLock(net::EventLoop& loop, Commander& commander, Options options);
 
-  // One who wants to fetch. `slot` is the key under which the response would be stored. What it
-  // holds it gives back when it goes, as failed if nothing else was said.
+  // One who wants to fetch. `slot` is the key under which the response would be stored. An origin
+  // that is silent for `patience_ms` loses it the lock. What it holds it gives back when it goes,
+  // as failed if nothing else was said.
   class Turn {
    public:
-    Turn(FleetLock& lock, std::string slot, int64_t lifetime_ms);
+    Turn(FleetLock& lock, std::string slot, int64_t patience_ms);
     ~Turn();
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
     void Take(std::function<void(Outcome)> done);
-    // How long the present holder has at most, in milliseconds; 0 if there is none, -1 if not known.
+    // How much is left of the present holder's lease, in milliseconds; 0 if there is none, -1 if
+    // not known.
     void AskLeft(std::function<void(int64_t left_ms)> done);
-    // The origin has given a sign of life: the lock is kept.
+    // The origin has given a sign of life: patience begins anew.
     void Progress() { progress_ = true; }
     void Conclude(News news);
 
@@ -73,7 +78,9 @@ class FleetLock {
     const std::string slot_;
     const std::string key_;
     const std::string token_;
-    const int64_t lifetime_ms_;
+    const int64_t patience_ms_;
+    const int64_t lease_ms_;  // no longer than that
+    int64_t silent_since_ms_ = 0;
     bool held_ = false;
     bool progress_ = false;
     PendingReply pending_;

@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include "tests/support/fault_relay.h"
 #include "tests/support/fleet_fixture.h"
 
 namespace satchel::testing {
@@ -279,6 +280,93 @@ TEST_F(FleetLockTest, ARedisThatGoesAwayKeepsNobodyWaiting) {
   ASSERT_TRUE(origin.WaitUntilHeld("all", 3));
   origin.Release("all");
   for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+}
+
+TEST_F(FleetLockTest, AHolderThatLivesKeepsTheLockHoweverSlowItsOrigin) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("slow");
+    exchange.Respond(Fresh("x"));
+  });
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
+  std::vector<RawClient> clients = Crowd(1, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("slow"));
+  ASSERT_TRUE(WaitForWaiters(2));
+  // Every 200 ms of a lease of 600 ms.
+  ASSERT_TRUE(
+      Eventually([&] { return Sum("satchel_fleet_locks_total", {"result=\"renewed\""}) >= 8; }));
+  origin.Release("slow");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+  EXPECT_EQ(origin.RequestCount(), 1u);
+  EXPECT_EQ(Sum("satchel_fleet_let_downs_total"), 0);
+  EXPECT_EQ(Sum("satchel_fleet_wait_seconds_count"), 2);
+  EXPECT_GE(Sum("satchel_fleet_wait_seconds_sum"), 2.0);
+}
+
+TEST_F(FleetLockTest, AHolderThatLosesRedisKeepsOthersForItsLeaseAlone) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("all");
+    exchange.Respond(Fresh("x"));
+  });
+  FaultRelay relay(redis.address());
+  SatchelConfig behind = FleetConfig("cluster_lock: 10m, wait: 10m");
+  behind.l2 = "redis: \"redis://" + relay.address() + "/0\", deadline: 5s";
+  StartFleet(behind, 1);
+  StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"), 2);
+  RawClient holder = fleet[0]->Connect();
+  ASSERT_TRUE(holder.Send(Request("GET", "/")));
+  ASSERT_TRUE(origin.WaitUntilHeld("all"));
+  std::vector<RawClient> others;
+  for (size_t i = 1; i < fleet.size(); ++i) {
+    others.push_back(fleet[i]->Connect());
+    ASSERT_TRUE(others.back().Send(Request("GET", "/")));
+  }
+  ASSERT_TRUE(WaitForWaiters(2));
+  relay.Set({.hold = true});
+  const auto lost = std::chrono::steady_clock::now();
+  ASSERT_TRUE(origin.WaitUntilHeld("all", 2));
+  EXPECT_LT(std::chrono::steady_clock::now() - lost, std::chrono::seconds(2));
+  EXPECT_EQ(Sum("satchel_fleet_heirs_total"), 1);
+  origin.Release("all");
+  for (RawClient& client : others) EXPECT_EQ(client.Read().body, "x");
+  EXPECT_EQ(holder.Read().body, "x");
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(FleetLockTest, WordsThatAreNotTrueAreBelievedOnceOnly) {
+  std::atomic<int> number = 0;
+  origin.On("/", [&](OriginExchange& exchange) {
+    exchange.Hold(std::to_string(++number));
+    exchange.Respond(Fresh("x", 60, {{"Vary", "X-Lang"}}));
+  });
+  std::vector<std::unique_ptr<FaultRelay>> relays;
+  for (size_t i = 0; i < 4; ++i) {
+    relays.push_back(std::make_unique<FaultRelay>(redis.address()));
+    SatchelConfig config = FleetConfig("cluster_lock: 10m, wait: 10m");
+    config.l2 = "redis: \"redis://" + relays[i]->address() + "/0\", deadline: 5s";
+    StartFleet(config, 1);
+  }
+  std::vector<RawClient> clients = Crowd(1, "/");
+  ASSERT_TRUE(origin.WaitUntilHeld("1"));
+  ASSERT_TRUE(WaitForWaiters(3));
+  // Stores of variants fail, locks and their words go through.
+  for (const auto& relay : relays) {
+    relay->Set({.error = [](const std::string& command) -> std::optional<std::string> {
+      if (command == "EVAL") return "OOM command not allowed when used memory > 'maxmemory'.";
+      return std::nullopt;
+    }});
+  }
+  origin.Release("1");
+  ASSERT_TRUE(origin.WaitUntilHeld("2"));
+  ASSERT_TRUE(Eventually([&] { return Sum("satchel_fleet_let_downs_total") == 3; }));
+  EXPECT_EQ(origin.RequestCount(), 2u);
+  origin.Release("2");
+  // Together: neither waits for the other.
+  ASSERT_TRUE(origin.WaitUntilHeld("3"));
+  ASSERT_TRUE(origin.WaitUntilHeld("4"));
+  origin.Release("3");
+  origin.Release("4");
+  for (RawClient& client : clients) EXPECT_EQ(client.Read().body, "x");
+  EXPECT_EQ(Sum("satchel_fleet_heirs_total"), 1);
 }
 
 TEST_F(FleetLockTest, NoKeyStaysWithoutATimeToLive) {

@@ -10,6 +10,7 @@
 #include "proxy/redis/announcements.h"
 #include "proxy/redis/client.h"
 #include "tests/proxy/redis/fake_redis.h"
+#include "tests/support/fault_relay.h"
 #include "tests/support/redis_process.h"
 
 namespace satchel::redis {
@@ -104,6 +105,21 @@ TEST_F(FleetLockTest, WhatIsHeldIsGivenBackByTheOneWhoGoes) {
   }
   FleetLock::Turn next(*a.lock, kSlot, 60'000);
   EXPECT_EQ(a.Take(next), Outcome::kTaken);
+}
+
+TEST_F(FleetLockTest, ItIsALeaseThatALivingHolderProlongs) {
+  testing::FaultRelay relay(server.address());
+  Instance a(loop, *net::Address::Parse(relay.address()), "a");
+  Instance b(loop, address, "b");
+  FleetLock::Turn mine(*a.lock, kSlot, 60'000);
+  FleetLock::Turn theirs(*b.lock, kSlot, 60'000);
+  ASSERT_EQ(a.Take(mine), Outcome::kTaken);
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a.lock->counters().renewed.Get() >= 6; }));
+  EXPECT_EQ(b.Take(theirs), Outcome::kBusy);
+  EXPECT_LE(b.Left(theirs), 600);
+  // One that cannot reach the server any more has it for no longer than that.
+  relay.Set({.hold = true});
+  EXPECT_TRUE(TurnUntil(loop, [&] { return b.Take(theirs) == Outcome::kTaken; }));
 }
 
 TEST_F(FleetLockTest, ItIsKeptWhileThereIsProgressAndExpiresWithout) {
