@@ -124,11 +124,11 @@ TEST_F(RedisClusterTest, ASlotThatMovesUnderLoadCostsNoRequest) {
     ASSERT_LT(from, cluster_.size()) << key;
     const size_t to = (from + 1) % cluster_.size();
     const int before = sent;
-    cluster_.BeginMigration(slot, from, to);
+    EXPECT_TRUE(cluster_.BeginMigration(slot, from, to));
     cluster_.MoveKeys(slot, from, to);
     // Asked for while it is there and not there: ASK.
     ASSERT_TRUE(Eventually([&] { return sent >= before + 2 * kPages; }));
-    cluster_.EndMigration(slot, from, to);
+    EXPECT_TRUE(cluster_.EndMigration(slot, from, to));
     const int after = sent;
     ASSERT_TRUE(Eventually([&] { return sent >= after + 2 * kPages; }));  // MOVED
   }

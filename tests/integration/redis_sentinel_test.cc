@@ -4,39 +4,16 @@
 #include <thread>
 
 #include "tests/support/proxy_fixture.h"
-#include "tests/support/redis_process.h"
 #include "tests/support/redis_topology.h"
 
 namespace satchel::testing {
 namespace {
 
-std::string PortOf(const std::string& address) { return address.substr(address.rfind(':') + 1); }
-
 class RedisSentinelTest : public ProxyTest {
  protected:
-  RedisSentinelTest() {
-    for (int i = 0; i < 3; ++i) {
-      sentinels_.push_back(std::make_unique<SentinelProcess>(master_.address(), 2));
-    }
-    EXPECT_TRUE(Eventually([&] {
-      return master_.Command({"INFO", "replication"}).find("state=online") != std::string::npos;
-    }));
-    // Each knows the replica and the other two.
-    for (const auto& sentinel : sentinels_) {
-      EXPECT_TRUE(Eventually([&] {
-        const std::string info = sentinel->Command({"INFO", "sentinel"});
-        return info.find("slaves=1") != std::string::npos &&
-               info.find("sentinels=3") != std::string::npos;
-      })) << sentinel->Command({"INFO", "sentinel"});
-    }
-  }
   SatchelConfig WithSentinels() const {
     SatchelConfig config = Config();
-    std::string hosts;
-    for (const auto& sentinel : sentinels_) {
-      hosts += (hosts.empty() ? "" : ",") + sentinel->address();
-    }
-    config.l2 = "redis: \"sentinel://" + hosts + "/main\", deadline: 200ms";
+    config.l2 = "redis: \"" + redis_.url() + "\", deadline: 200ms";
     return config;
   }
   bool Connected() {
@@ -52,24 +29,22 @@ class RedisSentinelTest : public ProxyTest {
     });
   }
 
-  RedisProcess master_;
-  RedisProcess replica_{{"--replicaof", "127.0.0.1 " + PortOf(master_.address())}};
-  std::vector<std::unique_ptr<SentinelProcess>> sentinels_;
+  SentinelTopology redis_;
   int number_ = 0;
 };
 
 TEST_F(RedisSentinelTest, TheMasterIsFoundAlsoWhenASentinelIsDown) {
-  sentinels_[0]->Kill();
+  redis_.sentinel(0).Kill();
   Start(WithSentinels());
   ASSERT_TRUE(Connected());
-  EXPECT_TRUE(StoresInto(master_));
-  EXPECT_GE(master_.Calls("role"), 2);
+  EXPECT_TRUE(StoresInto(redis_.master()));
+  EXPECT_GE(redis_.master().Calls("role"), 2);
 }
 
 TEST_F(RedisSentinelTest, AFailOverUnderLoadFailsNoRequestAndTheNewMasterIsUsed) {
   Start(WithSentinels());
   ASSERT_TRUE(Connected());
-  ASSERT_TRUE(StoresInto(master_));
+  ASSERT_TRUE(StoresInto(redis_.master()));
   origin.On("/load", Fresh("load"));
   std::atomic<bool> stop{false};
   std::atomic<int> bad{0};
@@ -81,12 +56,11 @@ TEST_F(RedisSentinelTest, AFailOverUnderLoadFailsNoRequestAndTheNewMasterIsUsed)
       ++sent;
     }
   });
-  master_.Kill();
-  EXPECT_TRUE(Eventually([&] { return sentinels_[1]->MasterAddress() == replica_.address(); },
-                         std::chrono::milliseconds(40'000)));
-  EXPECT_TRUE(Eventually([&] { return replica_.Command({"FLUSHALL"}) == "OK"; }));
+  redis_.master().Kill();
+  EXPECT_TRUE(redis_.WaitForFailOver());
+  EXPECT_TRUE(Eventually([&] { return redis_.replica().Command({"FLUSHALL"}) == "OK"; }));
   EXPECT_TRUE(Connected());
-  EXPECT_TRUE(StoresInto(replica_));
+  EXPECT_TRUE(StoresInto(redis_.replica()));
   stop = true;
   load.join();
   EXPECT_EQ(bad, 0);

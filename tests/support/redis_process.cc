@@ -61,8 +61,20 @@ std::string RedisCommand(uint16_t port, RedisContext* shared,
   return reply == nullptr ? "ERR no reply" : Text(*reply);
 }
 
-RedisProcess::RedisProcess(std::vector<std::string> options)
+std::vector<std::pair<std::string, std::string>> TlsFiles::Lines(uint16_t port) const {
+  return {{"tls-port", std::to_string(port)}, {"tls-cert-file", certificate.cert},
+          {"tls-key-file", certificate.key},  {"tls-ca-cert-file", authority},
+          {"tls-auth-clients", "no"},         {"tls-replication", "yes"}};
+}
+
+RedisProcess::RedisProcess(std::vector<std::string> options, const TlsFiles* tls)
     : options_(std::move(options)), client_(nullptr, redisFree) {
+  if (tls != nullptr) {
+    for (const auto& [name, value] : tls->Lines(tls_port_.port())) {
+      options_.push_back("--" + name);
+      options_.push_back(value);
+    }
+  }
   Start();
 }
 

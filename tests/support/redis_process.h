@@ -5,9 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/support/child_process.h"
+#include "tests/support/tls.h"
 
 struct redisContext;
 
@@ -21,14 +23,23 @@ void CloseRedis(redisContext* client);
 std::string RedisCommand(uint16_t port, RedisContext* client,
                          const std::vector<std::string>& arguments);
 
+// With these a server or sentinel speaks TLS on a second port, also to its like.
+struct TlsFiles {
+  Certificate certificate;
+  std::string authority;
+  // Names and values, as they stand in a redis.conf.
+  std::vector<std::pair<std::string, std::string>> Lines(uint16_t port) const;
+};
+
 class RedisProcess {
  public:
   // `options` are more arguments, e.g. {"--maxmemory", "4mb"}.
-  explicit RedisProcess(std::vector<std::string> options = {});
+  explicit RedisProcess(std::vector<std::string> options = {}, const TlsFiles* tls = nullptr);
   ~RedisProcess();
 
   std::string url() const { return "redis://" + port_.address() + "/0"; }
   std::string address() const { return port_.address(); }
+  std::string tls_address() const { return tls_port_.address(); }
 
   std::string Command(const std::vector<std::string>& arguments);
   std::vector<std::string> Keys(const std::string& pattern = "*");
@@ -49,6 +60,7 @@ class RedisProcess {
 
   TempDir dir_;
   PortReservation port_;
+  PortReservation tls_port_;
   std::vector<std::string> options_;
   std::unique_ptr<ChildProcess> process_;
   RedisContext client_;
