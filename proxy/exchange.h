@@ -140,6 +140,8 @@ class Exchange final : public FetchHandler,
   void StartPass();
   void SendPassedHead(cache::ResponseHead& head, const http1::Framing& framing);
   void FlushHead();
+  // True: answered with what is stored.
+  bool FallBackOnStale(bool reached, uint16_t status);
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
   void OwnPurge(const PurgeAnswer& answer);
   void OnPurged(const PurgeAnswer& answer);

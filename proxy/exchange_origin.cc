@@ -152,7 +152,26 @@ void Exchange::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   upstream_status_ = head.status;
   cache_status_.forward_status = head.status;
   if (has_key_ && head_.method == Method::kHead) UpdateFromHead(head);
+  if (head.status >= 500 && FallBackOnStale(/*reached=*/true, head.status)) {
+    fetch_->Cancel();
+    return;
+  }
   InvalidateThenSend(head, framing);
+}
+
+// What is stored may stand in for an answer that did not come, or was an error (RFC 9111 4.2.4,
+// RFC 5861 4).
+bool Exchange::FallBackOnStale(bool reached, uint16_t status) {
+  if (stored_) stored_ = worker_.store().purges().Check(stored_);
+  if (!stored_ || !has_key_) return false;
+  const Reason reason = cache::MayServeOnError(head_, stored_->facts(), worker_.WallNow(), reached,
+                                               status, rule_->cache);
+  if (reason == Reason::kNone) return false;
+  decision_.reason = reason;
+  outcome_ = Outcome::kStale;
+  tier_ = from_remote_ ? "l2" : "l1";
+  SendStored(stored_);
+  return true;
 }
 
 void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing) {
@@ -299,19 +318,7 @@ void Exchange::OnFetchError(const FetchError& error) {
     Cut(error.message);
     return;
   }
-  // What is stored may stand in for an origin that can't be reached (RFC 9111 4.2.4).
-  if (stored_) stored_ = worker_.store().purges().Check(stored_);
-  if (stored_ && has_key_ && !error.head_received) {
-    const Reason reason = cache::MayServeOnError(head_, stored_->facts(), worker_.WallNow(), false,
-                                                 error.status, rule_->cache);
-    if (reason != Reason::kNone) {
-      decision_.reason = reason;
-      outcome_ = Outcome::kStale;
-      tier_ = "l1";
-      SendStored(stored_);
-      return;
-    }
-  }
+  if (!error.head_received && FallBackOnStale(/*reached=*/false, error.status)) return;
   outcome_ = Outcome::kError;
   SendProblem(error.status, error.message, UpstreamErrorWord(error.kind));
 }

@@ -242,11 +242,15 @@ bool Exchange::BeginStreaming(const FillView& view) {
     }
     if (upstream_status_ != 0) SettleLimitsOfTask(*response);
   }
-  if (view.complete) {
+  // Trailers have their place behind a chunked body only (RFC 9112 7.1.2), and behind the whole.
+  const bool trailers = !view.trailers.empty() && head_.minor_version > 0 && HasBody() &&
+                        !head_.fields.Has(cache::FieldId::kRange);
+  if (view.complete && !trailers) {
     reader_ = {};
     SendStored(view.complete);
     return true;
   }
+  const std::optional<uint64_t> length = trailers ? std::nullopt : view.length;
   state_ = State::kSending;
   const cache::ResponseFacts& facts = view.head->facts();
   cache_status_.ttl = facts.lifetime - facts.AgeAt(now);
@@ -254,15 +258,15 @@ bool Exchange::BeginStreaming(const FillView& view) {
   cache_status_.reason = decision_.reason;
   age_s_ = facts.AgeAt(now).count() / 1000;
   // Without a length HTTP/1.0 has only the end of the connection to tell the end by.
-  if (!view.length && head_.minor_version == 0) client_->ForbidKeepAlive();
-  const Reply reply = BuildStoredReply(head_, *view.head, view.length, Context());
+  if (!length && head_.minor_version == 0) client_->ForbidKeepAlive();
+  const Reply reply = BuildStoredReply(head_, *view.head, length, Context());
   status_ = reply.status;
   chunked_ = reply.chunked;
   body_at_ = reply.body_first;
   if (reply.body_length) {
     body_end_ = reply.body_first + *reply.body_length;
-  } else if (view.length) {
-    body_end_ = *view.length;
+  } else if (length) {
+    body_end_ = *length;
   }
   head_sent_ = true;
   const iovec piece = net::Slice(reply.head);

@@ -171,9 +171,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   if (!update.verdict.store) {
     // It answers this request and no other.
     facts.lifetime = cache::Millis(0);
-    if (update.verdict.reason != cache::Reason::kRequestNoStore) {
-      worker_.store().Invalidate(job_.key);
-    }
+    if (update.verdict.reason != cache::Reason::kRequestNoStore) DropStored();
   }
   cache::TagSet tags;
   CollectTags(job_.snapshot->rules, *job_.rule, *job_.head, head.fields, tags);
@@ -247,6 +245,12 @@ bool FillTask::CompleteFromPrefix(const cache::ResponseHead& head) {
   }
   CheckBacklog();
   return true;
+}
+
+// What the origin says now ends what it said before, in either tier.
+void FillTask::DropStored() {
+  worker_.store().Invalidate(job_.key);
+  if (worker_.remote() != nullptr) worker_.remote()->Remove(job_.key, nullptr);
 }
 
 // The answer is this request's own: followers fetch for themselves.
@@ -330,7 +334,7 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
   // A part that nobody asked for here is its request's alone.
   if (!verdict.store || (verdict.facts.partial && !job_.part) || (server_error && job_.stored)) {
     // A full answer to a validation replaces the old response even if it can't be kept itself.
-    if (job_.stored && !server_error) worker_.store().Invalidate(job_.key);
+    if (job_.stored && !server_error) DropStored();
     // What can't be kept of one range says nothing of the others.
     const bool of_range = job_.part && (head.status == 206 || head.status == 416);
     if (!server_error && head.status != 304 && !of_range) {

@@ -86,6 +86,7 @@ class FillTask final : public FetchHandler,
   bool SelectNamed(const cache::ResponseHead& head);
   bool CompleteFromPrefix(const cache::ResponseHead& head);
   void FetchWhole();
+  void DropStored();
   [[nodiscard]] bool Publish(const cache::ResponseHead& head, const cache::StoreVerdict& verdict,
                              std::optional<uint64_t> length);
   bool FallBackOnStale(bool reached, uint16_t status);

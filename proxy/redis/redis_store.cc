@@ -22,7 +22,7 @@ using cache::Time;
 constexpr std::string_view kFormat = "2";
 constexpr int64_t kMaxVariants = 64;  // listed per URL; beyond it the first to expire go
 constexpr std::string_view kListSuffix = ":v";
-constexpr Millis kGrace = std::chrono::seconds(10);
+constexpr Millis kBridge = std::chrono::seconds(60);
 constexpr Millis kChunkGrace = std::chrono::seconds(30);  // chunks outlive their record
 constexpr Millis kLongest = std::chrono::hours(24 * 30);
 
@@ -51,10 +51,16 @@ RedisStore::Options RedisStore::Options::From(const rules::L2Config& config) {
 
 Millis RemoteLifetime(const cache::ResponseFacts& facts, Time now) {
   if (facts.stale_by_purge) return Millis(0);
-  const Millis fresh = std::max(Millis(0), facts.lifetime - facts.AgeAt(now));
-  const Millis stale = std::max(facts.stale_while_revalidate, facts.stale_if_error);
-  if (fresh + stale <= Millis(0) && !facts.has_etag && !facts.has_last_modified) return Millis(0);
-  return std::min(std::min(fresh, kLongest) + std::min(stale, kLongest) + kGrace, kLongest);
+  const bool validator = facts.has_etag || facts.has_last_modified;
+  // Behind its lifetime: by the origin's grants, for a lost origin and max-stale where nothing
+  // forbids that, and for a validation.
+  Millis stale = std::max(facts.stale_while_revalidate, facts.stale_if_error);
+  const bool bridged = facts.lifetime > Millis(0) && !facts.must_revalidate;
+  if (bridged || validator) stale = std::max(stale, kBridge);
+  stale = std::min(stale, kLongest);
+  const Millis left = std::min(facts.lifetime, 2 * kLongest) + stale - facts.AgeAt(now);
+  const Millis least = validator ? kBridge : Millis(0);
+  return std::min(std::max(left, least), kLongest);
 }
 
 RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options,

@@ -102,8 +102,9 @@ class RedisStore final : public cache::RemoteStore {
   const std::shared_ptr<VaryMemory> varies_ = std::make_shared<VaryMemory>();
 };
 
-// How long a response is worth keeping for others, from `now` on: what is left of its freshness,
-// the longer of its stale windows, and ten seconds for a conditional request. Zero: not at all.
+// How long a response is worth keeping for others, from `now` on: what is left of its freshness, the
+// longer of its stale windows, and at least a minute behind its lifetime where it may be served stale
+// (a lost origin, max-stale) or validated. Zero: not at all.
 cache::Millis RemoteLifetime(const cache::ResponseFacts& facts, cache::Time now);
 
 }  // namespace satchel::redis

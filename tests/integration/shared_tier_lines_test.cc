@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "tests/support/proxy_fixture.h"
-#include "tests/support/redis_process.h"
+#include "tests/support/shared_tier_fixture.h"
 
 namespace satchel::testing {
 namespace {
@@ -13,45 +12,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::Ge;
 using ::testing::Le;
-
-class SharedTierTest : public ProxyTest {
- protected:
-  void SetUp() override {
-    SatchelConfig config = Config();
-    config.l2 = "redis: \"" + redis_.url() + "\", deadline: 2s";
-    config.rules =
-        "  - name: search\n"
-        "    match: {path: \"/search/**\", method: [QUERY, POST]}\n"
-        "    cache: {key: {body: {max: 1KiB}}}\n"
-        "  - name: rest\n";
-    Start(config);
-    other_ = std::make_unique<SatchelProcess>(config);
-    for (const SatchelProcess* process : {satchel.get(), other_.get()}) {
-      ASSERT_TRUE(Eventually([&] {
-        const Metrics metrics = process->ReadMetrics();
-        return metrics.Sum("satchel_redis_connections_up") >= 2 &&
-               metrics.Sum("satchel_purge_coherent") == 1 &&
-               metrics.Sum("satchel_purge_channel_up") == 1;
-      }));
-    }
-  }
-  // Stores it at the first instance and waits until Redis has it.
-  Response Store(std::string_view target, const Fields& fields = {},
-                 std::string_view method = "GET", std::string_view body = {}) {
-    const size_t before = Written();
-    Response response = Send(method, target, fields, body);
-    EXPECT_TRUE(Eventually([&] { return Written() > before; })) << target;
-    return response;
-  }
-  size_t Written() { return redis_.Records().size(); }
-  void AnswerAll(const Reply& reply) {
-    origin.Otherwise([reply](OriginExchange& exchange) { exchange.Respond(reply); });
-  }
-  static bool Hit(const Response& response) { return CacheStatus(response).hit(); }
-
-  RedisProcess redis_;
-  std::unique_ptr<SatchelProcess> other_;
-};
 
 TEST_F(SharedTierTest, F1_AHitHasTheFieldsOfTheMissAndNoneOfItsConnection) {
   AnswerAll(Fresh("body", 100,
@@ -313,6 +273,159 @@ TEST_F(SharedTierTest, J9_FollowersAndStaleAnswersTellTheTruth) {
   EXPECT_EQ(dates.size(), 1u);
   EXPECT_LE(collapsed, 19u);
   EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
+TEST_F(SharedTierTest, A1_OnlyReadsUseTheRecord) {
+  AnswerAll(Fresh("x"));
+  Store("/");
+  for (const char* method : {"POST", "PUT", "M-SEARCH", "OPTIONS"}) {
+    const size_t before = origin.RequestCount();
+    other_->Send(method, "/other", {}, std::string(method) == "OPTIONS" ? "" : "body");
+    EXPECT_EQ(origin.RequestCount(), before + 1) << method;
+    EXPECT_EQ(origin.requests().back().method, method);
+  }
+  // Nor is an answer to another method a record for GET.
+  Send("POST", "/posted", {}, "body");
+  Fence();
+  EXPECT_FALSE(Hit(other_->Get("/posted")));
+  EXPECT_TRUE(Hit(other_->Get("/")));
+}
+
+TEST_F(SharedTierTest, A3_ARecordHasTheTrueLengthHoweverTheBodyCame) {
+  origin.On("/junk", [](OriginExchange& exchange) {
+    exchange.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbodyJUNK");
+    exchange.Close();
+  });
+  origin.On("/coded", [](OriginExchange& exchange) {
+    exchange.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: odd\r\n\r\nbody");
+    exchange.Close();
+  });
+  Reply chunked = Fresh("body");
+  chunked.framing = Reply::Framing::kChunked;
+  origin.On("/chunked", chunked);
+  origin.On("/range", Fresh("body", 60, {{"Content-Range", "bytes 0-3/9"}}));
+  for (const char* path : {"/junk", "/coded", "/chunked", "/range"}) {
+    Store(path);
+    const Response hit = other_->Get(path);
+    EXPECT_TRUE(Hit(hit)) << path << Describe(hit);
+    EXPECT_EQ(hit.body, "body") << path;
+    EXPECT_EQ(hit.fields.All("Content-Length"), std::vector<std::string>{"4"}) << path;
+    EXPECT_FALSE(hit.fields.Has("Transfer-Encoding")) << path;
+    EXPECT_EQ(hit.fields.Has("Content-Range"), std::string(path) == "/range");
+  }
+}
+
+TEST_F(SharedTierTest, A4_InterimResponsesAndJ8TrailersAreNoPartOfTheRecord) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nX-Hint: 1\r\n\r\n");
+    exchange.Respond({.fields = {{"Cache-Control", "max-age=60"}, {"Trailer", "X-Sum"}},
+                      .body = "x",
+                      .framing = Reply::Framing::kChunked,
+                      .trailers = {{"X-Sum", "1"}, {"ETag", "\"late\""}}});
+  });
+  EXPECT_EQ(Store("/").interim.size(), 1u);
+  const Response hit = other_->Get("/");
+  EXPECT_TRUE(Hit(hit)) << Describe(hit);
+  EXPECT_TRUE(hit.interim.empty());
+  EXPECT_TRUE(hit.trailers.empty());
+  for (const char* name : {"Link", "X-Hint", "X-Sum", "ETag", "Trailer"}) {
+    EXPECT_FALSE(hit.fields.Has(name)) << name;
+  }
+}
+
+// G2: what the origin says now takes the place of what it said, though it may not be kept itself.
+TEST_F(SharedTierTest, G2_ARefreshThatMayNotBeKeptEndsTheRecord) {
+  for (const char* control : {"private", "no-store"}) {
+    const std::string target = std::string("/") + control;
+    origin.On(target, StaleSince(0, "old", "stale-while-revalidate=600", {{"ETag", "\"1\""}}));
+    Store(target);
+    for (const int status : {304, 200}) {
+      if (status == 200) {
+        origin.On(target, StaleSince(0, "old", "stale-while-revalidate=600", {{"ETag", "\"1\""}}));
+        EXPECT_TRUE(Eventually([&] {
+          Get(target, {{"Cache-Control", "no-cache"}});
+          return !redis_.Records().empty();
+        }));
+      }
+      origin.On(target, Reply{.status = status,
+                              .fields = {{"Cache-Control", control}, {"ETag", "\"1\""}},
+                              .body = status == 304 ? "" : "mine"});
+      EXPECT_EQ(other_->Get(target).body, "old") << "once more, while it is refreshed";
+      EXPECT_TRUE(Eventually([&] { return redis_.Records().empty(); })) << control << status;
+    }
+  }
+}
+
+TEST_F(SharedTierTest, E2_OfOneVariantTheLatestIsTheRecord) {
+  std::atomic<int> asked = 0;
+  AnswerAll({});
+  origin.On("/", [&](OriginExchange& exchange) {
+    exchange.Respond(Fresh("answer " + std::to_string(++asked), 60, {{"Vary", "X-V"}}));
+  });
+  Store("/", {{"X-V", "1"}});
+  Store("/", {{"X-V", "2"}});
+  EXPECT_EQ(Get("/", {{"X-V", "1"}, {"Cache-Control", "no-cache"}}).body, "answer 3");
+  Fence();
+  EXPECT_EQ(other_->Get("/", {{"X-V", "1"}}).body, "answer 3");
+  EXPECT_EQ(other_->Get("/", {{"X-V", "2"}}).body, "answer 2");
+  EXPECT_EQ(asked, 3);
+}
+
+TEST_F(SharedTierTest, G4_ALostOriginIsBridgedByARecordWhereNothingForbidsIt) {
+  const std::vector<std::pair<const char*, bool>> cases = {{"", true},
+                                                           {"must-revalidate", false},
+                                                           {"proxy-revalidate", false},
+                                                           {"s-maxage=10", false}};
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const std::string target = "/" + std::to_string(i);
+    origin.On(target, StaleSince(5, "kept", cases[i].first, {{"ETag", "\"1\""}}));
+    Store(target);
+  }
+  origin.On("/long", StaleSince(61, "kept", "", {{"ETag", "\"1\""}}));
+  Store("/long");
+  origin.Down();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Response response = other_->Get("/" + std::to_string(i));
+    EXPECT_EQ(response.status == 200, cases[i].second) << cases[i].first << Describe(response);
+    if (response.status == 200) {
+      EXPECT_EQ(response.body, "kept");
+      EXPECT_GE(Age(response), 15);
+    }
+  }
+  EXPECT_EQ(other_->Get("/long").status, 502) << "a minute is over";
+}
+
+TEST_F(SharedTierTest, H4_AForwardedHeadUpdatesOrEndsTheRecord) {
+  for (const bool agrees : {true, false}) {
+    const std::string target = agrees ? "/same" : "/other";
+    origin.On(target, StaleSince(0, "0123456789", "", {{"ETag", "\"1\""}, {"X-A", "old"}}));
+    Store(target);
+    origin.On(target, [agrees](OriginExchange& exchange) {
+      if (exchange.request().method != "HEAD") {
+        exchange.Respond(Fresh("new"));
+        return;
+      }
+      exchange.SendHead(200, {{"Content-Length", "10"},
+                              {"Cache-Control", "max-age=60"},
+                              {"ETag", agrees ? "\"1\"" : "\"2\""},
+                              {"X-A", "new"}});
+    });
+    // The second instance has it from the record alone.
+    EXPECT_EQ(other_->Send("HEAD", target).Get("X-A"), "new");
+    const Response at_second = other_->Get(target);
+    EXPECT_EQ(at_second.body, agrees ? "0123456789" : "new") << Describe(at_second);
+    if (agrees) EXPECT_EQ(at_second.Get("X-A"), "new");
+    // And what it made of it reaches a third one.
+    SatchelConfig config = Config();
+    config.l2 = "redis: \"" + redis_.url() + "\", deadline: 2s";
+    SatchelProcess third(config);
+    EXPECT_TRUE(third.WaitForRedis());
+    EXPECT_TRUE(Eventually([&] {
+      const Response response = third.Get(target, {{"Cache-Control", "only-if-cached"}});
+      return response.body == at_second.body && response.Get("X-A") == at_second.Get("X-A");
+    })) << target;
+    EXPECT_EQ(origin.RequestCount(target), agrees ? 2u : 3u);
+  }
 }
 
 }  // namespace

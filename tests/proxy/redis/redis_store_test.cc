@@ -391,23 +391,33 @@ TEST(RedisStoreClockTest, TimesAreWrittenInTheServersTime) {
   EXPECT_NEAR(static_cast<double>(received), 1'700'000'000'123.0, 5000.0);
 }
 
-TEST(RemoteLifetimeTest, IsWhatIsLeftAndTheLongerStaleWindowAndAGrace) {
+TEST(RemoteLifetimeTest, IsWhatIsLeftAndTheLongerStaleWindowOrAMinute) {
+  using std::chrono::seconds;
   const cache::Time now = cache::TimeFromUnixSeconds(1'800'000'000);
   cache::ResponseFacts facts;
-  facts.received = now - std::chrono::seconds(10);
-  facts.initial_age = std::chrono::seconds(5);
-  facts.lifetime = std::chrono::seconds(60);
-  EXPECT_EQ(RemoteLifetime(facts, now), std::chrono::seconds(55));
-  facts.stale_while_revalidate = std::chrono::seconds(30);
-  facts.stale_if_error = std::chrono::seconds(100);
-  EXPECT_EQ(RemoteLifetime(facts, now), std::chrono::seconds(155));
-  facts.lifetime = std::chrono::seconds(0);
-  EXPECT_EQ(RemoteLifetime(facts, now), std::chrono::seconds(110));
+  facts.received = now - seconds(10);
+  facts.initial_age = seconds(5);
+  facts.lifetime = seconds(60);
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(45 + 60));  // a lost origin, max-stale (4.2.4)
+  facts.must_revalidate = true;
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(45));
+  facts.has_etag = true;
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(45 + 60));  // to be validated
+  facts.has_etag = facts.must_revalidate = false;
+  facts.stale_while_revalidate = seconds(30);
+  facts.stale_if_error = seconds(100);
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(45 + 100));
+  facts.lifetime = seconds(0);
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(85));
   facts.stale_while_revalidate = facts.stale_if_error = Millis(0);
   EXPECT_EQ(RemoteLifetime(facts, now), Millis(0));
-  facts.has_etag = true;
-  EXPECT_EQ(RemoteLifetime(facts, now), std::chrono::seconds(10));
-  facts.stale_by_purge = true;
+  facts.has_last_modified = true;
+  EXPECT_EQ(RemoteLifetime(facts, now), seconds(60));
+  facts.has_last_modified = false;
+  facts.lifetime = seconds(1);
+  facts.initial_age = seconds(100);
+  EXPECT_EQ(RemoteLifetime(facts, now), Millis(0));  // it came too old for anybody
+  facts.has_etag = facts.stale_by_purge = true;
   EXPECT_EQ(RemoteLifetime(facts, now), Millis(0));
   facts.stale_by_purge = false;
   facts.lifetime = Millis::max();
