@@ -149,9 +149,10 @@ void LimitControl::Leave() {
 
 void LimitControl::Tick() {
   loop_.SetTimer(tick_, kTickMs);
-  limits_.instances.store(own_ ? own_->fleet.live() : purger_.live_instances(),
-                          std::memory_order_relaxed);
-  if (!commander_->available({})) return;
+  const bool available = commander_->available({});
+  live_.Update(own_ ? own_->fleet.live() : purger_.live_instances(), available, loop_.now_ms());
+  limits_.instances.store(live_.count(), std::memory_order_relaxed);
+  if (!available) return;
   if (!untold_.empty() || loop_.now_ms() - synced_ms_ >= kSyncMs) SyncSwitch({});
   if (!snapshot_->config.rate_limits.empty() && seen_generation_ != commander_->generation()) {
     seen_generation_ = commander_->generation();

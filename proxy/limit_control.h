@@ -10,6 +10,7 @@
 
 #include "cache/base/result.h"
 #include "proxy/limit_verdict.h"
+#include "proxy/live_count.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/purger.h"
 #include "proxy/redis/commander.h"
@@ -86,6 +87,7 @@ class LimitControl {
   redis::Subscriber* subscriber_ = nullptr;
   redis::Subscriber::Subscription subscription_;
   std::vector<std::string> untold_;  // changes of the switch, as the script takes them
+  LiveCount live_;
   net::Timer tick_;
   int64_t synced_ms_ = 0;
   uint64_t seen_generation_ = 0;  // of the Redis that was asked whether it evicts

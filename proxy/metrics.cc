@@ -27,6 +27,8 @@ constexpr Words<static_cast<size_t>(LockResult::kCount)> kLockResults = {"taken"
 constexpr Words<static_cast<size_t>(LimitOutcome::kCount)> kLimitOutcomes = {
     "none",   "allowed",     "refused", "no-key", "unknown-key",
     "shadow", "local-share", "open",    "closed"};
+constexpr Words<static_cast<size_t>(LimitSaving::kCount)> kLimitSavings = {"coalesced", "memory",
+                                                                           "lease"};
 constexpr Words<static_cast<size_t>(UpstreamError::kCount)> kUpstreamErrors = {
     "resolve",      "connect",       "connect-timeout", "tls",      "first-byte-timeout",
     "idle-timeout", "total-timeout", "reset",           "protocol", "no-server"};
@@ -220,6 +222,14 @@ void WriteChecks(MetricWriter& out, const ProcessStatus& process) {
               kLimitOutcomes, &M::limits);
   out.Durations("satchel_rate_limit_check_seconds", "Time of a rate limit check.",
                 &M::limit_duration);
+  out.Counted("satchel_rate_limit_redis_calls_total", "Calls of the limiter to Redis.",
+              &M::limit_calls);
+  out.Counted("satchel_rate_limit_saved_calls_total",
+              "Checks without a call of their own: equal to another of the same turn, refused from "
+              "memory, or by a slot taken ahead.",
+              "by", kLimitSavings, &M::limit_saved);
+  out.Counted("satchel_rate_limit_lease_lost_total", "Slots taken ahead that nobody used in time.",
+              &M::limit_lease_lost);
   if (process.limits != nullptr) WriteLimits(out, *process.limits);
 }
 

@@ -120,6 +120,14 @@ enum class LimitOutcome : uint8_t {
 };
 std::string_view LimitOutcomeWord(LimitOutcome outcome);
 
+// What made a call of its own needless for a check.
+enum class LimitSaving : uint8_t {
+  kCoalesced,  // equal to another check of the same turn
+  kMemory,     // a refusal that still holds
+  kLease,      // a slot taken ahead
+  kCount
+};
+
 enum class UpstreamError : uint8_t {
   kResolve,
   kConnect,
@@ -257,6 +265,9 @@ struct alignas(64) WorkerMetrics {
   // Rate limits.
   Counters<LimitOutcome> limits{};
   Histogram limit_duration;
+  Counter limit_calls{0};  // to Redis
+  Counters<LimitSaving> limit_saved{};
+  Counter limit_lease_lost{0};  // slots taken ahead that nobody used
 
   // Bounds.
   Counters<Bound> bounds{};

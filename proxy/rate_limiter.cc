@@ -78,18 +78,19 @@ bool RateLimiter::DecideNow(LimitRequest& request, std::span<const LimitCheck> g
     refusals_.Clear();
   }
   const int64_t now = NowUs();
+  // Slots in hand first: they are charged, whoever is refused meanwhile.
+  if (LimitLeases::LengthFor(group) > 0) {
+    if (const auto* states = leases_.Use(HashOf(group), group, now)) {
+      counters_.from_lease.Add();
+      Conclude(request, group, true, LimitVerdict::Source::kLease, *states);
+      return true;
+    }
+  }
   for (const LimitCheck& check : group) {
     if (const auto known = refusals_.Find(check, now)) {
       counters_.from_memory.Add();
       Count(check, *known);
       request.verdicts_.push_back(*known);
-      return true;
-    }
-  }
-  if (LimitLeases::LengthFor(group) > 0) {
-    if (const auto* states = leases_.Use(HashOf(group), group, now)) {
-      counters_.from_lease.Add();
-      Conclude(request, group, true, LimitVerdict::Source::kLease, *states);
       return true;
     }
   }

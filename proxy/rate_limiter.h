@@ -44,6 +44,7 @@ class RateLimiter {
     net::Counter coalesced;    // answered by another check's call
     net::Counter from_memory;  // refusals without a call
     net::Counter from_lease;   // admissions by slots taken ahead
+    net::Counter lease_lost;   // slots taken ahead that nobody used
     net::Counter store_down;   // decided by store_down
     net::Counter calls;        // sent to Redis
     net::Counter debts_paid;   // units charged after Redis came back

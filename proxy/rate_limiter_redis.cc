@@ -171,9 +171,9 @@ void RateLimiter::Distribute(Batch& batch, int64_t granted,
     for (size_t i = 0; i < checks.size(); ++i) refusals_.Add(checks[i], states[i], batch.sent_us);
   }
   if (granted > 0) WriteDown(checks, granted);
-  if (batch.ahead > 0 || LimitLeases::LengthFor(checks) > 0) {
-    leases_.Store(batch.hash, checks, fresh ? std::max<int64_t>(0, granted - batch.count) : 0,
-                  batch.sent_us, states);
+  if (LimitLeases::LengthFor(checks) > 0) {
+    leases_.Store(batch.hash, checks, batch.count, granted, batch.sent_us, states);
+    counters_.lease_lost.Set(leases_.lost());
   }
   const std::weak_ptr<int> alive = alive_;
   std::vector<rules::LimitStates> own;

@@ -50,6 +50,7 @@ Worker::Worker(uint32_t index, SnapshotPtr snapshot, Shared shared, WorkerMetric
       tick_([this] {
         if (index_ == 0) store().Tick(WallNow());
         SyncRedisMetrics();
+        SyncLimitMetrics();
         rate_limiter_->PayDebts();
         SyncRedisNodes();
         loop_.SetTimer(tick_, kTickMs);

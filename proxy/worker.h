@@ -116,6 +116,7 @@ class Worker {
   // Any thread: fetches the URL into the store, as a client's GET would.
   void Refetch(cache::HttpUri uri);
   void SyncRedisMetrics();  // copies the Redis client's counters to where scrapes look
+  void SyncLimitMetrics();  // and the limiter's
 
  private:
   void RefetchNow(const cache::HttpUri& uri);

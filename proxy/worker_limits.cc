@@ -26,4 +26,19 @@ void Worker::BuildLimiter() {
   rate_limiter_ = std::make_unique<RateLimiter>(loop_, client, shared_.limits, std::move(options));
 }
 
+void Worker::SyncLimitMetrics() {
+  const RateLimiter::Counters& counters = rate_limiter_->counters();
+  const auto set = [](Counter& to, const net::Counter& from) {
+    to.store(from.Get(), std::memory_order_relaxed);
+  };
+  const auto saved = [this](LimitSaving by) -> Counter& {
+    return metrics_.limit_saved[static_cast<size_t>(by)];
+  };
+  set(metrics_.limit_calls, counters.calls);
+  set(saved(LimitSaving::kCoalesced), counters.coalesced);
+  set(saved(LimitSaving::kMemory), counters.from_memory);
+  set(saved(LimitSaving::kLease), counters.from_lease);
+  set(metrics_.limit_lease_lost, counters.lease_lost);
+}
+
 }  // namespace satchel::proxy
