@@ -1,6 +1,7 @@
 #include "proxy/limit_stats.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace satchel::proxy {
 namespace {
@@ -51,27 +52,29 @@ void LimitStats::Seen(const LimitCheck& check, bool refused, int64_t now_ms) {
   const std::lock_guard lock(shard.mutex);
   if (now_ms - shard.halved_ms >= kHalfLifeMs) {
     shard.halved_ms = now_ms;
-    for (Identity& place : shard.places) {
-      place.checks /= 2;
-      place.refused /= 2;
-    }
+    for (uint64_t& checks : shard.checks) checks /= 2;
+    for (Identity& place : shard.places) place.refused /= 2;
   }
-  Identity* smallest = nullptr;
-  for (Identity& place : shard.places) {
-    if (place.id == check.id && place.policy == check.policy->name) {
-      ++place.checks;
-      place.refused += refused ? 1 : 0;
-      return;
-    }
-    if (smallest == nullptr || place.checks < smallest->checks) smallest = &place;
+  uint64_t head;
+  std::memcpy(&head, check.id.data(), sizeof head);
+  for (size_t i = 0; i < shard.used; ++i) {
+    if (shard.heads[i] != head) continue;
+    Identity& place = shard.places[i];
+    if (place.id != check.id || place.policy != check.policy->name) continue;
+    ++shard.checks[i];
+    place.refused += refused ? 1 : 0;
+    return;
   }
-  if (shard.places.size() < kPlaces) {
-    smallest = &shard.places.emplace_back();
-  }
-  smallest->id = check.id;
-  smallest->policy = check.policy->name;
-  ++smallest->checks;
-  smallest->refused = refused ? 1 : 0;
+  const size_t place =
+      shard.used < kPlaces
+          ? shard.used++
+          : static_cast<size_t>(std::min_element(shard.checks.begin(), shard.checks.end()) -
+                                shard.checks.begin());
+  shard.heads[place] = head;
+  ++shard.checks[place];
+  shard.places[place].id = check.id;
+  shard.places[place].policy = check.policy->name;
+  shard.places[place].refused = refused ? 1 : 0;
 }
 
 std::vector<const LimitStats::Series*> LimitStats::All() const {
@@ -85,7 +88,10 @@ std::vector<LimitStats::Identity> LimitStats::Top(size_t most) const {
   std::vector<Identity> all;
   for (const Shard& shard : shards_) {
     const std::lock_guard lock(shard.mutex);
-    all.insert(all.end(), shard.places.begin(), shard.places.end());
+    for (size_t i = 0; i < shard.used; ++i) {
+      all.push_back(shard.places[i]);
+      all.back().checks = shard.checks[i];
+    }
   }
   std::sort(all.begin(), all.end(),
             [](const Identity& a, const Identity& b) { return a.checks > b.checks; });

@@ -53,7 +53,11 @@ class LimitStats {
 
   struct Shard {
     mutable std::mutex mutex;
-    std::vector<Identity> places;
+    size_t used = 0;
+    // What every check looks through, close together; the rest is looked at when these agree.
+    std::array<uint64_t, kPlaces> heads{};  // of the ids
+    std::array<uint64_t, kPlaces> checks{};
+    std::array<Identity, kPlaces> places;  // but for their checks
     int64_t halved_ms = 0;
   };
 

@@ -120,7 +120,9 @@ class RateLimiter {
   uint64_t generation_ = 0;
   uint64_t next_token_ = 0;
   int64_t forgotten_us_ = 0;  // what was asked before is not to be remembered
-  std::unordered_map<uint64_t, std::shared_ptr<Batch>> open_batches_;  // of this turn
+  using Batches = std::unordered_map<uint64_t, std::shared_ptr<Batch>>;
+  Batches open_batches_;   // of this turn
+  Batches spare_batches_;  // empty
   std::unordered_map<const rules::Plan*, LimitStats::Series*> series_;
   std::vector<rules::LimitStates> scratch_;
   bool flush_scheduled_ = false;

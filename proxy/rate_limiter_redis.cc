@@ -25,6 +25,7 @@ redis::ScriptArguments RateLimiter::Arguments(const std::string& prefix,
                                               std::span<const LimitCheck> checks, int64_t count,
                                               int64_t lease_us, std::string_view token) {
   redis::ScriptArguments arguments;
+  arguments.Reserve(64 + 192 * checks.size());
   for (const LimitCheck& check : checks) {
     for (const std::string& key : AllLimitKeys(prefix, check)) arguments.Key(key);
   }
@@ -75,7 +76,9 @@ bool RateLimiter::ReadReply(const redis::Reply& reply, std::span<const LimitChec
 void RateLimiter::SendBatches() {
   const std::weak_ptr<int> alive = alive_;
   const int64_t now_us = NowUs();
-  for (auto& [hash, batch] : std::exchange(open_batches_, {})) {
+  // What answers at once may ask again: that is another map, and both keep their memory.
+  auto batches = std::exchange(open_batches_, std::move(spare_batches_));
+  for (auto& [hash, batch] : batches) {
     if (batch == nullptr || batch->first == nullptr) continue;
     for (LimitRequest* request = batch->first; request != nullptr; request = request->after_) {
       request->place_ = batch->count++;
@@ -107,6 +110,8 @@ void RateLimiter::SendBatches() {
     FinishWithoutReply(*batch, false);
     if (alive.expired()) return;
   }
+  batches.clear();
+  spare_batches_ = std::move(batches);
 }
 
 // Places that were granted and whose requests have gone: their slots have no holder.

@@ -1,6 +1,8 @@
 #include "rules/limit_table.h"
 
 #include <algorithm>
+#include <array>
+#include <memory_resource>
 #include <utility>
 
 namespace satchel::rules {
@@ -62,11 +64,14 @@ void LimitTable::Reshape(Node& node, const Plan& plan) {
 
 int64_t LimitTable::Check(std::span<Node* const> nodes, std::span<const LimitAsk> asks,
                           const Charge& charge, int64_t now, std::span<LimitStates> states) {
-  std::vector<WindowLog*> logs;
-  std::vector<WindowSpec> specs;
+  // Room on the stack for what most requests ask.
+  std::array<std::byte, 1024> room;
+  std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
+  std::pmr::vector<WindowLog*> logs(&memory);
+  std::pmr::vector<WindowSpec> specs(&memory);
   Charge whole = charge;
   // First what stops calls without a log, and who lacks room and is to be punished.
-  std::vector<bool> punished(nodes.size(), false);
+  std::pmr::vector<bool> punished(nodes.size(), false, &memory);
   for (size_t i = 0; i < nodes.size(); ++i) {
     Node& node = *nodes[i];
     const LimitAsk& ask = asks[i];
@@ -89,7 +94,7 @@ int64_t LimitTable::Check(std::span<Node* const> nodes, std::span<const LimitAsk
       whole.at_most = std::min(whole.at_most, std::max<int64_t>(0, limit - node.slots_));
     }
   }
-  std::vector<WindowState> flat(logs.size());
+  std::pmr::vector<WindowState> flat(logs.size(), &memory);
   const int64_t granted = CheckWindows(logs, specs, whole, now, flat);
 
   size_t at = 0;

@@ -16,28 +16,38 @@ int64_t RoundUp(int64_t value, int64_t step) { return -FloorDiv(-value, step) * 
 }  // namespace
 
 void WindowLog::Prune(int64_t now, const WindowSpec& spec, int64_t lease) {
-  while (!entries_.empty() && entries_.front().time <= now - spec.window) entries_.pop_front();
+  while (!empty() && front().time <= now - spec.window) ++first_;
   // The clock went back by more than a window: what is left would count for too long.
-  if (!entries_.empty() && entries_.back().time > now + spec.window + lease + spec.resolution) {
-    entries_.clear();
+  if (empty() || entries_.back().time > now + spec.window + lease + spec.resolution) {
+    Clear();
+  } else if (first_ > entries_.size() / 2) {
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<ptrdiff_t>(first_));
+    first_ = 0;
   }
 }
 
+void WindowLog::Clear() {
+  constexpr size_t kKeep = 32;  // what was busy once need not keep its memory
+  first_ = 0;
+  entries_.clear();
+  if (entries_.capacity() > kKeep) entries_ = {};
+}
+
 int64_t WindowLog::used() const {
-  if (entries_.empty()) return 0;
-  return entries_.back().total - (entries_.front().total - entries_.front().cost);
+  if (empty()) return 0;
+  return entries_.back().total - (front().total - front().cost);
 }
 
 void WindowLog::Add(int64_t cost, int64_t now, const WindowSpec& spec, int64_t lease) {
   int64_t time = now + lease;
   if (spec.resolution > 1) time = RoundUp(time, spec.resolution);
-  int64_t total = entries_.empty() ? 0 : entries_.back().total;
-  if (!entries_.empty()) {
+  int64_t total = empty() ? 0 : entries_.back().total;
+  if (!empty()) {
     const Entry last = entries_.back();
     const bool same_bucket = spec.resolution > 1 && time <= last.time;
     if (same_bucket) time = last.time;
     if (time <= last.time && !same_bucket) time = last.time + 1;  // times strictly increase
-    if (same_bucket || entries_.size() >= kMaxEntries) {
+    if (same_bucket || entries() >= kMaxEntries) {
       cost += last.cost;
       total -= last.cost;
       entries_.pop_back();
@@ -50,14 +60,14 @@ WindowState WindowLog::StateOf(const WindowSpec& spec, const Charge& charge, int
                                int64_t now) const {
   WindowState state;
   state.remaining = spec.limit - used();
-  if (!entries_.empty()) state.reset = entries_.front().time + spec.window - now;
+  if (!empty()) state.reset = front().time + spec.window - now;
   const int64_t need = spec.unit - state.remaining;  // units that must leave first
   if (spec.unit > spec.limit) {
     state.wait = -1;
   } else if (granted < charge.count && need > 0) {
-    const int64_t base = entries_.front().total - entries_.front().cost;
+    const int64_t base = front().total - front().cost;
     const auto leaves =
-        std::partition_point(entries_.begin(), entries_.end(),
+        std::partition_point(entries_.begin() + static_cast<ptrdiff_t>(first_), entries_.end(),
                              [&](const Entry& entry) { return entry.total - base < need; });
     state.wait = (leaves == entries_.end() ? entries_.back() : *leaves).time + spec.window - now;
   }

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "rules/rate_limit.h"
 
@@ -43,10 +43,10 @@ class WindowLog {
   // More entries than this are merged into the last one (counted late).
   static constexpr size_t kMaxEntries = 4096;
 
-  bool empty() const { return entries_.empty(); }
-  size_t entries() const { return entries_.size(); }
+  bool empty() const { return first_ == entries_.size(); }
+  size_t entries() const { return entries_.size() - first_; }
   // When the last entry was made; 0 if there is none.
-  int64_t last_time() const { return entries_.empty() ? 0 : entries_.back().time; }
+  int64_t last_time() const { return empty() ? 0 : entries_.back().time; }
   // How many calls fit after what has left by `now` is gone. May be negative.
   int64_t Fits(int64_t now, const WindowSpec& spec, int64_t lease);
 
@@ -65,7 +65,12 @@ class WindowLog {
   WindowState StateOf(const WindowSpec& spec, const Charge& charge, int64_t granted,
                       int64_t now) const;
 
-  std::deque<Entry> entries_;
+  const Entry& front() const { return entries_[first_]; }
+  void Clear();
+
+  // Those before `first_` have left. Many identities have one entry or two: a vector is as small.
+  std::vector<Entry> entries_;
+  size_t first_ = 0;
 };
 
 // Grants as many of `charge.count` calls as fit into all windows at once, records exactly those,

@@ -3,6 +3,8 @@
 #include <hiredis/read.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace satchel::redis {
@@ -12,22 +14,37 @@ namespace {
 constexpr size_t kCopyBelow = 16 << 10;
 constexpr size_t kJoinUpTo = 64 << 10;
 
-void AppendNumber(std::string& out, uint64_t number) {
-  char digits[20];
-  const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-  out.append(digits, end);
+// Of a line: the kind, a number, CR LF.
+constexpr size_t kMaxHeader = 24;
+
+char* WriteHeader(char* to, char kind, size_t number) {
+  *to++ = kind;
+  if (number < 10) {
+    *to++ = static_cast<char>('0' + number);
+  } else {
+    to = std::to_chars(to, to + 20, number).ptr;
+  }
+  *to++ = '\r';
+  *to++ = '\n';
+  return to;
 }
 
 void AppendHeader(std::string& out, char kind, size_t number) {
-  out += kind;
-  AppendNumber(out, number);
-  out += "\r\n";
+  std::array<char, kMaxHeader> header;
+  out.append(header.data(), WriteHeader(header.data(), kind, number));
 }
 
+// A check of a limit has more than ten of these: one growth each, no call for two characters.
 void AppendBulk(std::string& out, std::string_view bytes) {
-  AppendHeader(out, '$', bytes.size());
-  out += bytes;
-  out += "\r\n";
+  const size_t before = out.size();
+  out.resize_and_overwrite(before + kMaxHeader + bytes.size() + 2,
+                           [bytes, before](char* text, size_t) {
+                             char* to = WriteHeader(text + before, '$', bytes.size());
+                             to = std::copy(bytes.begin(), bytes.end(), to);
+                             *to++ = '\r';
+                             *to++ = '\n';
+                             return to - text;
+                           });
 }
 
 std::string_view NumberText(int64_t number, char (&digits)[20]) {
@@ -115,6 +132,11 @@ Script::Script(std::string_view text) : text_(text), sha_{} {
   }
 }
 
+ScriptArguments& ScriptArguments::Reserve(size_t bytes) {
+  wire_.reserve(bytes);
+  return *this;
+}
+
 ScriptArguments& ScriptArguments::Key(std::string_view key) {
   AppendBulk(wire_, key);
   if (keys_++ == 0) {
@@ -137,6 +159,7 @@ ScriptArguments& ScriptArguments::Arg(int64_t number) {
 
 Command ScriptArguments::With(std::string_view verb, std::string_view script) const {
   Command command;
+  command.pieces_.emplace_back().reserve(wire_.size() + script.size() + 64);
   command.Arg(verb).Arg(script).Arg(static_cast<int64_t>(keys_));
   command.AppendRaw(wire_, keys_ + arguments_);
   return command;

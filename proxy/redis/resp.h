@@ -74,6 +74,7 @@ class Script {
 // again with the text of the script.
 class ScriptArguments {
  public:
+  ScriptArguments& Reserve(size_t bytes);      // of wire form
   ScriptArguments& Key(std::string_view key);  // keys first
   ScriptArguments& Arg(std::string_view argument);
   ScriptArguments& Arg(int64_t number);
