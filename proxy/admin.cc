@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "proxy/limits_admin.h"
+#include "proxy/warm_admin.h"
 
 namespace satchel::proxy {
 namespace {
@@ -15,6 +16,7 @@ using nlohmann::ordered_json;
 
 constexpr std::string_view kIndex =
     "GET  /healthz\nGET  /readyz\nGET  /metrics\nGET  /status\nPOST /reload\nPOST /drain\nPOST /purge\n"
+    "GET  /warm\nPOST /warm\n"
     "GET  /limits\nGET  /limits/show\nPOST /limits/reset\nPOST /limits/off\nPOST /limits/on\n";
 
 AdminReply Text(int status, std::string_view text) {
@@ -83,16 +85,19 @@ std::optional<AdminReply> Admin::Refuse(const AdminRequest& request) const {
 std::optional<AdminReply> Admin::Answer(const AdminRequest& request) const {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const bool is_limits = actions_.limits != nullptr && LimitsAdmin::Knows(request.path);
+  const bool is_warm = actions_.warm != nullptr && WarmAdmin::Knows(request.path);
   const bool is_action = request.path == "/reload" || request.path == "/drain" ||
-                         request.path == "/purge" ||
+                         request.path == "/purge" || (is_warm && !reads) ||
                          (is_limits && LimitsAdmin::IsAction(request.path));
   const bool is_probe = request.path == "/healthz" || request.path == "/readyz";
   const bool is_page =
-      is_limits || request.path == "/" || request.path == "/metrics" || request.path == "/status";
+      is_limits || is_warm || request.path == "/" || request.path == "/metrics" || request.path == "/status";
   if (!is_action && !is_probe && !is_page) return Problem(404, "there is nothing of that name");
   if (is_action ? request.method != "POST" : !reads) {
     AdminReply reply = Problem(405, is_action ? "use POST" : "use GET");
-    reply.headers.emplace_back("Allow", is_action ? "POST" : "GET, HEAD");
+    reply.headers.emplace_back("Allow", is_warm     ? "GET, HEAD, POST"
+                                        : is_action ? "POST"
+                                                    : "GET, HEAD");
     return reply;
   }
   if (is_probe) {
@@ -102,6 +107,7 @@ std::optional<AdminReply> Admin::Answer(const AdminRequest& request) const {
   if (auto refusal = Refuse(request)) return refusal;
 
   if (is_limits) return actions_.limits(request);
+  if (is_warm) return actions_.warm(request);
   if (request.path == "/purge") {
     actions_.purge(request);
     return std::nullopt;

@@ -21,6 +21,7 @@ bool ConstantTimeEquals(std::string_view a, std::string_view b);
 //   POST /reload   reads the configuration again; 422 with the errors if it is refused
 //   POST /drain    the same end as SIGTERM
 //   POST /purge    JSON as in purge_request.h; answered when it holds
+//   /warm          as in warm_admin.h
 //   /limits...     as in limits_admin.h; answered when Redis has been asked
 // All but the first two want "Authorization: Bearer TOKEN" when a token is configured. A POST that
 // a web page made (it carries Origin) is refused, and without a token so is a Host that is a name
@@ -39,6 +40,7 @@ class Admin {
     std::function<void(const AdminRequest& request)> purge{};
     // Nothing: answers by request.respond.
     std::function<std::optional<AdminReply>(const AdminRequest& request)> limits{};
+    std::function<AdminReply(const AdminRequest& request)> warm{};
   };
 
   explicit Admin(Actions actions) : actions_(std::move(actions)) {}

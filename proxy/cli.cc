@@ -16,6 +16,7 @@
 #include "proxy/purge_request.h"
 #include "proxy/limits_command.h"
 #include "proxy/server.h"
+#include "proxy/warm_command.h"
 #include "rules/check.h"
 #include "rules/config_parser.h"
 
@@ -34,6 +35,8 @@ constexpr char kExamples[] = R"(Examples:
     satchel check rules.yaml && satchel run -c rules.yaml
   Forget what has changed, here and in every instance that shares its Redis:
     satchel purge --tag product:7 --url https://shop.example/products
+  Fetch what will be asked for, before it is:
+    satchel warm https://shop.example/ --file urls.txt
   Does it live (exit code 0), is it ready, and what does it do?
     satchel healthcheck && satchel healthcheck --ready && satchel status
 )";
@@ -269,6 +272,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   purge_options.AddTo(purge);
   admin.AddTo(purge);
   purge->footer("Exit code: 0 it holds (the answer says which instances confirmed), 1 refused.");
+  WarmCommand warm_command;
+  CLI::App* warm =
+      app.add_subcommand("warm", "Let a running satchel fetch before anybody asks");
+  warm_command.AddTo(warm);
+  admin.AddTo(warm);
   CLI::App* limits = app.add_subcommand("limits", "Rate limits of a running satchel");
   LimitsCommand limits_command;
   limits_command.AddTo(limits, [&admin](CLI::App* command) { admin.AddTo(command); });
@@ -306,6 +314,12 @@ int RunCommandLine(int argc, const char* const* argv) {
   }
   if (healthcheck->parsed()) return RunHealthcheck(admin, ready);
   if (purge->parsed()) return RunPurge(admin, purge_options);
+  if (warm->parsed()) {
+    return warm_command.Run(
+        [&admin](std::string_view method, std::string_view path, std::string_view body) {
+          return admin.Ask(method, path, body);
+        });
+  }
   if (limits->parsed()) {
     return limits_command.Run([&admin](std::string_view method, std::string_view path) {
       return RunAsk(admin, method, path);

@@ -166,6 +166,7 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
   }
   const uint64_t head_bytes = stored.header_block().size() + tail.size();
   Add(worker_.metrics().l1_hits);
+  if (worker_.PopularityDue()) worker_.NotePopular(&hit.rule, hit.head, &stored);
 
   // What the socket does not take is kept by reference; only the tail is ours to copy.
   const net::IoResult written = stream_.Write({pieces.data(), count});

@@ -16,7 +16,7 @@ constexpr size_t kMaxSample = 5000;
 constexpr size_t kBatch = 500;
 constexpr size_t kNamed = 5;  // keys named in a finding
 constexpr int64_t kBigValue = 1 << 20;
-constexpr int64_t kBigSet = 8192;
+constexpr int64_t kBigSet = 10'000;  // as many as an hour of popularity holds
 
 struct Trial {
   const char* name;

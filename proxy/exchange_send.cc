@@ -434,6 +434,13 @@ void Exchange::Log() {
   const int64_t duration_us = (net::EventLoop::ReadClockNs() - started_ns_) / 1000;
   worker_.metrics().CountRequest(outcome_, decision_.reason, status_,
                                  static_cast<uint64_t>(duration_us));
+  if (worker_.PopularityDue()) {
+    cache::StoredPtr answer;
+    if (has_key_ && rule_ != nullptr) {
+      answer = worker_.store().Lookup(key_, head_, rule_->cache).response;
+    }
+    worker_.NotePopular(rule_, head_, answer.get());
+  }
   if (!worker_.access_log().enabled() || !client_) return;
   AccessRecord record;
   FillRequestRecord(record, head_, client_ip_, client_->listener());

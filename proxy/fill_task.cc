@@ -52,6 +52,7 @@ void FillTask::TellLeaderSoon() {
 
 void FillTask::Done() {
   if (shared_) shared_->End();
+  if (const auto finished = std::exchange(job_.finished, nullptr)) finished(*this);
   worker_.Forget(this);
 }
 
@@ -452,6 +453,7 @@ void FillTask::OnFetchError(const FetchError& error) {
   if (job_.permit) {
     if (!FallBackOnStale(error.head_received, error.status)) {
       Add(worker_.metrics().fills_failed);
+      error_ = error.message;
       job_.permit.FailKeeping(BeginningOf(error),
                               {cache::ErrorSource::kUpstream, error.message, error.status});
     }

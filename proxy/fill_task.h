@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,9 @@ class FillTask final : public FetchHandler,
     bool background = false;
     bool early = false;  // a refresh of what is still fresh
     bool takes_turns = true;  // one instance fetches for the fleet
+    bool shared_only = false;  // the shared tier alone is asked, and nobody's turn is taken
+    // At its end; its worker's thread.
+    std::function<void(const FillTask&)> finished{};
   };
 
   FillTask(Worker& worker, Job job);
@@ -57,6 +61,9 @@ class FillTask final : public FetchHandler,
   // Another reader waits no longer than its own request allows; the leader has gone.
   void OnLeaderGone();
 
+  const Job& job() const { return job_; }
+  bool gave_up() const { return gave_up_; }  // another instance refreshes it
+  const std::string& error() const { return error_; }  // of a fetch that failed
   // For the leader's log line and Cache-Status.
   const Fetch* fetch() const { return fetch_.get(); }
   uint16_t upstream_status() const { return upstream_status_; }
@@ -130,6 +137,8 @@ class FillTask final : public FetchHandler,
   bool from_remote_ = false;
   bool revalidated_ = false;
   bool stored_answer_ = false;
+  bool gave_up_ = false;
+  std::string error_;
   uint16_t upstream_status_ = 0;
   cache::Reason stale_reason_ = cache::Reason::kNone;
   cache::Reason verdict_reason_ = cache::Reason::kNone;

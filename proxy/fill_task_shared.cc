@@ -22,7 +22,7 @@ void FillTask::Start() {
     job.expected = job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
                                : cache::Millis(0);
     if (job.expected == cache::Millis(0)) job.expected = worker_.FetchTime(*job_.rule);
-    job.takes_turns = job_.takes_turns;
+    job.takes_turns = job_.takes_turns && !job_.shared_only;
     job.background = job_.background;
     shared_ = std::make_unique<SharedFill>(
         worker_, job,
@@ -30,7 +30,7 @@ void FillTask::Start() {
                           [this](SharedFill::Go go) { OnTurn(go); }});
     if (shared_->Start()) return;
   }
-  StartFetch();
+  OnTurn(SharedFill::Go::kFetch);
 }
 
 bool FillTask::UseRemote(const cache::StoredPtr& response) {
@@ -70,7 +70,12 @@ void FillTask::OnTurn(SharedFill::Go go) {
   const auto self = shared_from_this();
   switch (go) {
     case SharedFill::Go::kFetch:
-      StartFetch();
+      if (!job_.shared_only) {
+        StartFetch();
+        return;
+      }
+      job_.permit.Fail({cache::ErrorSource::kStore, "the shared tier does not have it", 0});
+      Done();
       return;
     case SharedFill::Go::kAlone:
       worker_.store().RememberUncacheable(job_.key, worker_.WallNow());
@@ -79,6 +84,7 @@ void FillTask::OnTurn(SharedFill::Go go) {
       Done();
       return;
     case SharedFill::Go::kGiveUp:
+      gave_up_ = true;
       job_.permit.Fail({cache::ErrorSource::kStore, "another instance refreshes it", 0});
       Done();
       return;

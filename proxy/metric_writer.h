@@ -117,6 +117,8 @@ class MetricWriter {
 void WriteRedisNodes(MetricWriter& out, const std::vector<const WorkerMetrics*>& workers);
 void WritePurges(MetricWriter& out, const PurgeStatus& purges);
 void WriteSchedule(MetricWriter& out, const ScheduleStatus& schedule);
+// metrics_warm.cc
+void WriteWarm(MetricWriter& out, const WarmStatus& warm);
 void WriteLimits(MetricWriter& out, const SharedLimits& limits);
 
 }  // namespace satchel::proxy

@@ -321,6 +321,7 @@ std::vector<MetricFamily> MetricsRegistry::Collect(const ProcessStatus& process,
   WriteRedisNodes(out, workers_);
   WritePurges(out, process.purges);
   WriteSchedule(out, process.schedule);
+  WriteWarm(out, process.warm);
   WriteRest(out, process, workers_.size());
   return families;
 }

@@ -16,6 +16,7 @@
 #include "cache/reason.h"
 #include "cache/purges.h"
 #include "cache/store.h"
+#include "proxy/warm_status.h"
 
 namespace prometheus {
 struct MetricFamily;
@@ -342,6 +343,7 @@ struct ProcessStatus {
   uint64_t log_write_errors = 0;
   PurgeStatus purges;
   ScheduleStatus schedule;
+  WarmStatus warm;
 };
 
 // Sums over the workers and writes the Prometheus text format. Main thread.

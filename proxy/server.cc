@@ -84,7 +84,7 @@ int Server::Run() {
   }
   phase_ = Phase::kRunning;
   LogStart();
-  NotifyServiceManager("READY=1");
+  if (warmer_->ready()) NotifyServiceManager("READY=1");
   loop_.Run();
   return Finish();
 }
@@ -144,6 +144,7 @@ bool Server::StartWorkers() {
   log_output_ = std::make_unique<LogOutput>(config.log.to);
   purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
   purge_schedule_ = MakePurgeSchedule();
+  warmer_ = MakeWarmer();
   limit_control_ = std::make_unique<LimitControl>(
       loop_, snapshot_, *limits_, *purger_, [this](const std::string& id) {
         workers_->PostAll([id](Worker& worker) { worker.limiter().Forget(id); });
@@ -154,7 +155,8 @@ bool Server::StartWorkers() {
   }
   auto workers = WorkerThreads::Create(
       WorkersFor(config), snapshot_,
-      Worker::Shared{*store_, *limits_, *log_output_, *purger_, announcements_.get(),
+      Worker::Shared{*store_, *limits_, *log_output_, *purger_, popularity_,
+                     announcements_.get(),
                      redis::Fleet::UniqueName()});
   if (!workers) {
     OpsLog().error("{}", workers.error().message);
@@ -179,6 +181,7 @@ bool Server::StartWorkers() {
   SettlePurges();
   workers_->Start();
   purge_schedule_->Configure(config.purge);
+  StartWarming();
   return true;
 }
 
@@ -287,6 +290,7 @@ std::vector<std::string> Server::TryReload(LoadedConfig loaded) {
   purger_->Apply(snapshot_);
   purge_schedule_->Configure(config.purge);
   limit_control_->Apply(snapshot_);
+  ApplyWarming();
   workers_->Apply(snapshot_, [this, generation = snapshot_->generation](std::string why) {
     loop_.Post([this, generation, why = std::move(why)] {
       OpsLog().error("configuration {}: {}", generation, why);
@@ -356,6 +360,7 @@ void Server::BeginShutdown(std::string_view why) {
 void Server::StopAccepting() {
   phase_ = Phase::kDraining;
   purge_schedule_->Stop();
+  warmer_->Stop();
   purger_->Leave();
   limit_control_->Leave();
   drain_until_ms_ = net::EventLoop::ReadClockMs() + snapshot_->config.shutdown.drain.count();
@@ -384,6 +389,7 @@ int Server::Finish() {
   metrics_.reset();
   limit_control_.reset();
   purge_schedule_.reset();
+  warmer_.reset();
   purger_.reset();   // the workers' threads have ended
   workers_.reset();  // hands over the last log lines
   log_output_->Close(kLogPatience);

@@ -22,6 +22,7 @@
 #include "proxy/purger.h"
 #include "proxy/redis/announcements.h"
 #include "proxy/snapshot.h"
+#include "proxy/warmer.h"
 #include "proxy/worker_threads.h"
 
 namespace satchel::proxy {
@@ -72,6 +73,12 @@ class Server {
   // server_purge.cc
   void Purge(const AdminRequest& request);
   std::unique_ptr<PurgeSchedule> MakePurgeSchedule();
+  // server_warm.cc
+  std::unique_ptr<Warmer> MakeWarmer();
+  void StartWarming();
+  void ApplyWarming();
+  void CountPopularity();
+
   ProcessStatus CurrentStatus() const;
   nlohmann::ordered_json StatusJson() const;
   void LogStart() const;
@@ -96,6 +103,8 @@ class Server {
   std::unique_ptr<LogOutput> log_output_;
   std::unique_ptr<Purger> purger_;
   std::unique_ptr<PurgeSchedule> purge_schedule_;
+  Popularity popularity_;
+  std::unique_ptr<Warmer> warmer_;
   std::unique_ptr<redis::Announcements> announcements_;  // null without Redis
   std::unique_ptr<LimitControl> limit_control_;
   std::unique_ptr<WorkerThreads> workers_;

@@ -8,6 +8,8 @@
 #include "proxy/ops_log.h"
 #include "proxy/process_info.h"
 #include "proxy/server.h"
+#include "proxy/warm_admin.h"
+#include "proxy/warm_json.h"
 
 namespace satchel::proxy {
 namespace {
@@ -42,6 +44,7 @@ Admin::Actions Server::AdminActions() {
     return std::nullopt;
   };
   actions.not_ready = [this]() -> std::optional<std::string> {
+    if (phase_ == Phase::kRunning && !warmer_->ready()) return "warming up";
     if (phase_ == Phase::kRunning) return std::nullopt;
     return phase_ == Phase::kStarting ? "starting" : "shutting down";
   };
@@ -57,6 +60,7 @@ Admin::Actions Server::AdminActions() {
   actions.limits = [this](const AdminRequest& request) {
     return LimitsAdmin(*limit_control_, *limits_).Handle(request, snapshot_);
   };
+  actions.warm = [this](const AdminRequest& request) { return WarmAdmin(*warmer_).Handle(request); };
   return actions;
 }
 
@@ -69,7 +73,8 @@ ProcessStatus Server::CurrentStatus() const {
   status.last_reload_time = last_reload_time_;
   status.reloads_ok = reloads_ok_;
   status.reloads_failed = reloads_failed_;
-  status.ready = phase_ == Phase::kRunning;
+  status.ready = phase_ == Phase::kRunning && warmer_->ready();
+  status.warm = warmer_->status();
   status.draining = phase_ == Phase::kNotReady || phase_ == Phase::kDraining;
   status.l2_configured = snapshot_->config.l2.has_value();
   status.limits = limits_.get();
@@ -144,6 +149,8 @@ ordered_json Server::StatusJson() const {
       schedule[name] = {{"next_unix_s", millis / 1000}};
     }
   }
+
+  json["warm"] = WarmJson(process.warm);
 
   ordered_json& upstreams = json["upstreams"] = ordered_json::object();
   for (const rules::Upstream& upstream : config.upstreams) {

@@ -14,7 +14,6 @@
 #include "proxy/fill_task.h"
 #include "proxy/listen_socket.h"
 #include "proxy/listener.h"
-#include "proxy/purge_targets.h"
 #include "proxy/redis_log.h"
 #include "proxy/redis/connect.h"
 #include "proxy/redis/node.h"
@@ -251,35 +250,6 @@ void Worker::Release(ClientConnection* connection) {
 void Worker::Keep(std::shared_ptr<FillTask> task) {
   FillTask* const raw = task.get();
   tasks_.emplace(raw, std::move(task));
-}
-
-void Worker::Refetch(cache::HttpUri uri) {
-  loop_.Post([this, uri = std::move(uri)] { RefetchNow(uri); });
-}
-
-void Worker::RefetchNow(const cache::HttpUri& uri) {
-  if (draining_) return;
-  FillTask::Job job;
-  job.snapshot = snapshot_;
-  const auto head = std::make_shared<cache::RequestHead>(GetOf(uri));
-  rules::Captures captures;
-  const rules::MatchResult match = snapshot_->rules.Match(*head, &captures);
-  if (match.status != rules::MatchResult::Status::kMatched || !match.rule->cache.enabled) return;
-  job.rule = match.rule;
-  job.client.peer_ip = "unix";  // nobody's address
-  job.client.tls = uri.scheme == "https";
-  job.pool = pool(match.rule->upstream_index);
-  job.target = rules::RewriteTarget(*match.rule, captures, *head);
-  job.key.Build(*head, match.rule->key);
-  job.stored = store().Lookup(job.key, *head, match.rule->cache).response;
-  if (job.stored && (job.stored->facts().partial || job.stored->facts().IsFreshAt(WallNow()))) return;
-  job.permit = store().TryLead(job.key, *head, match.rule->cache);
-  if (!job.permit) return;
-  job.head = head;
-  Add(metrics_.refreshes);
-  const auto task = std::make_shared<FillTask>(*this, std::move(job));
-  Keep(task);
-  task->Start();
 }
 
 void Worker::Forget(FillTask* task) {

@@ -19,8 +19,9 @@
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
 #include "proxy/net/tls.h"
-#include "proxy/purger.h"
 #include "proxy/limited_hit.h"
+#include "proxy/popularity.h"
+#include "proxy/purger.h"
 #include "proxy/rate_limiter.h"
 #include "proxy/redis/announcements.h"
 #include "proxy/redis/commander.h"
@@ -36,6 +37,8 @@ namespace satchel::proxy {
 class ClientConnection;
 class FillTask;
 class Listener;
+struct WarmOutcome;
+struct WarmRequest;
 
 // One thread: its event loop, listeners, client connections, upstream pools, resolver and Redis
 // connection. What workers share is in Shared. Everything but the constructor, Apply(),
@@ -47,6 +50,7 @@ class Worker {
     SharedLimits& limits;
     LogOutput& log_output;
     Purger& purger;
+    Popularity& popularity;
     redis::Announcements* announcements;  // null without Redis
     std::string instance;                 // the name of this process, unique in the fleet
   };
@@ -115,11 +119,23 @@ class Worker {
   void SyncRedisNodes();    // the same for each server, once a second
   // Any thread: fetches the URL into the store, as a client's GET would.
   void Refetch(cache::HttpUri uri);
+  // Any thread: brings the answer to the request into the store, from the shared tier alone or from the
+  // origin too, by the same policy as for a client's. `done` runs on the worker's thread.
+  void Warm(WarmRequest request, bool shared_only, std::function<void(WarmOutcome)> done);
+  // Any thread: from now on it is counted what is asked for, or no more.
+  void CountPopularity(bool on);
+  // True for some requests: NotePopular() then has to be called.
+  bool PopularityDue() { return sampler_.Due(); }
+  // `vary`: of the answer; null if nothing was stored.
+  void NotePopular(const rules::Rule* rule, const cache::RequestHead& head,
+                   const cache::StoredResponse* answer);
   void SyncRedisMetrics();  // copies the Redis client's counters to where scrapes look
   void SyncLimitMetrics();  // and the limiter's
 
  private:
   void RefetchNow(const cache::HttpUri& uri);
+  void WarmNow(const WarmRequest& request, bool shared_only,
+               const std::function<void(WarmOutcome)>& done);
   void ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string)>& failed);
   void BuildPools();
   void BuildRedis();
@@ -150,6 +166,7 @@ class Worker {
   std::unique_ptr<redis::Commander> limit_client_;  // where limits have a Redis of their own
   std::unique_ptr<RateLimiter> rate_limiter_;
   LimitedHitPool limited_hits_;
+  PopularitySampler sampler_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<ClientConnection*, std::shared_ptr<ClientConnection>> connections_;
   std::unordered_map<FillTask*, std::shared_ptr<FillTask>> tasks_;

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/warm_recipe.h"
+#include "proxy/warm_run.h"
+
 namespace satchel::proxy {
 
 using cache::Result;
@@ -65,6 +68,12 @@ bool WorkerThreads::Join(std::chrono::milliseconds patience) {
   }
   for (auto& slot : slots_) slot->thread.join();
   return true;
+}
+
+void WorkerThreads::Warm(WarmRequest request, bool shared_only,
+                         std::function<void(WarmOutcome)> done) {
+  slots_[next_refetch_++ % slots_.size()]->worker.Warm(std::move(request), shared_only,
+                                                       std::move(done));
 }
 
 size_t WorkerThreads::open_connections() const {

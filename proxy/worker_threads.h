@@ -42,6 +42,8 @@ class WorkerThreads {
     slots_[next_refetch_++ % slots_.size()]->worker.Refetch(uri);
   }
 
+  void Warm(WarmRequest request, bool shared_only, std::function<void(WarmOutcome)> done);
+
   size_t size() const { return slots_.size(); }
   size_t open_connections() const;
   size_t open_connections(size_t index) const { return slots_[index]->worker.open_connections(); }

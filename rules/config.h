@@ -159,6 +159,25 @@ struct PurgeConfig {
   uint32_t refresh_rate = 20;  // fetches a second after purges with refresh
 };
 
+// What is brought into memory before anybody asks for it.
+struct WarmupConfig {
+  std::string name{};
+  std::vector<std::string> urls{};  // absolute
+  // Values of request fields; each combination is one request.
+  std::vector<std::pair<std::string, std::vector<std::string>>> headers{};
+  bool all_variants = false;  // each combination of what cache.normalize of the rule lists
+  bool history = false;       // instead of urls: what the fleet was asked for most
+  uint32_t top = 200;         // of the history
+  bool at_startup = false;
+  std::vector<Cron> at{};
+  uint32_t concurrency = 4;
+  std::pair<uint64_t, std::chrono::microseconds> rate{20, std::chrono::seconds(1)};  // to the origin
+  uint64_t max_bytes = 64 << 20;  // of bodies
+  Millis max_time = std::chrono::minutes(5);
+  double ready_at = 0;  // share of its requests at the start that readiness waits for
+  Millis ready_timeout = std::chrono::seconds(30);
+};
+
 enum class AccessLog : uint8_t { kJson, kText, kOff };
 enum class LogLevel : uint8_t { kTrace, kDebug, kInfo, kWarn, kError };
 
@@ -189,6 +208,7 @@ struct Config {
   LogConfig log;
   ShutdownConfig shutdown;
   PurgeConfig purge;
+  std::vector<WarmupConfig> warmup;
 
   // Where limits are counted; null: in the process.
   const L2Config* limit_store() const { return limits ? &*limits : l2 ? &*l2 : nullptr; }

@@ -129,6 +129,7 @@ class Parser {
     ForEachItem("rate_limits", [&](const Cursor& item) { ParseRateLimit(item, &config_); });
     if (const auto admin = Single("admin")) ParseAdmin(*admin, &config_.admin);
     if (const auto purge = Single("purge")) ParsePurge(*purge, &config_);
+    ForEachItem("warmup", [&](const Cursor& item) { ParseWarmup(item, &config_); });
     if (const auto log = Single("log")) ParseLog(*log, &config_.log);
     if (const auto shutdown = Single("shutdown")) ParseShutdown(*shutdown, &config_.shutdown);
   }

@@ -58,8 +58,11 @@ void CheckCaptures(const Cursor& cursor, const MatchSpec& match,
 
 // config_parser_schedule.cc
 void ParseScheduledPurge(const Cursor& cursor, Config* config);
-// One cron time or several.
-void ParseTimes(const Cursor& cursor, std::vector<Cron>* to);
+// One cron time or several; where `at_startup` is not null "startup" may be one of them.
+void ParseTimes(const Cursor& cursor, std::vector<Cron>* to, bool* at_startup = nullptr);
+
+// config_parser_warmup.cc
+void ParseWarmup(const Cursor& cursor, Config* config);  // stores are known by now
 
 // Names of upstreams, rules, plans, policies, listeners: 1 to 64 of A-Z a-z 0-9 . _ -
 bool CheckName(const Cursor& cursor, const std::string& name);

@@ -27,7 +27,7 @@ void TakeTexts(MapReader& map, std::string_view key, std::vector<std::string>* t
 
 }  // namespace
 
-void ParseTimes(const Cursor& cursor, std::vector<Cron>* to) {
+void ParseTimes(const Cursor& cursor, std::vector<Cron>* to, bool* at_startup) {
   const auto texts = cursor.Texts();
   if (!texts) return;
   if (texts->empty()) cursor.Error("is empty; write at least one time, as in \"0 3 * * *\"");
@@ -36,6 +36,10 @@ void ParseTimes(const Cursor& cursor, std::vector<Cron>* to) {
     return;
   }
   for (const std::string& text : *texts) {
+    if (at_startup != nullptr && text == "startup") {
+      *at_startup = true;
+      continue;
+    }
     auto cron = Cron::Parse(text);
     if (cron) {
       to->push_back(std::move(*cron));

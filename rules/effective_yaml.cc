@@ -4,63 +4,11 @@
 #include <utility>
 
 #include "rules/check.h"
+#include "rules/effective_writer.h"
 #include "rules/units.h"
 
 namespace satchel::rules {
 namespace {
-
-constexpr const char* kHidden = "\"***\"";
-
-std::string Quote(std::string_view text) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string quoted = "\"";
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      quoted += '\\';
-      quoted += c;
-    } else if (byte < 0x20 || byte == 0x7f) {
-      quoted += "\\x";
-      quoted += kHex[byte >> 4];
-      quoted += kHex[byte & 15];
-    } else if (c == '$' && text.substr(i).starts_with("${")) {
-      quoted += "$$";
-    } else {
-      quoted += c;
-    }
-  }
-  return quoted + "\"";
-}
-
-std::string List(const std::vector<std::string>& texts) {
-  std::string list = "[";
-  for (size_t i = 0; i < texts.size(); ++i) list += (i > 0 ? ", " : "") + Quote(texts[i]);
-  return list + "]";
-}
-
-// "{a: 1, b: 2}" from what is already YAML.
-std::string Map(const std::vector<std::pair<std::string, std::string>>& pairs) {
-  std::string map = "{";
-  for (size_t i = 0; i < pairs.size(); ++i) {
-    map += (i > 0 ? ", " : "") + pairs[i].first + ": " + pairs[i].second;
-  }
-  return map + "}";
-}
-
-std::string Templates(const std::vector<TagTemplate>& templates) {
-  std::vector<std::string> texts;
-  for (const TagTemplate& tag : templates) texts.push_back(tag.text());
-  return List(texts);
-}
-
-std::string Times(const std::vector<Cron>& times) {
-  std::vector<std::string> texts;
-  for (const Cron& time : times) texts.push_back(time.text());
-  return List(texts);
-}
-
-std::string Bool(bool value) { return value ? "true" : "false"; }
 
 std::string OriginOr(const std::optional<Millis>& value) {
   return value ? DurationText(*value) : "origin";
@@ -72,23 +20,6 @@ std::string WeightText(double weight) {
       std::to_chars(text.data(), text.data() + text.size(), weight, std::chars_format::fixed);
   return {text.data(), end};
 }
-
-// Block style: one key per line, indented.
-class Writer {
- public:
-  void Line(int depth, std::string_view text) {
-    out_.append(static_cast<size_t>(depth) * 2, ' ');
-    out_ += text;
-    out_ += '\n';
-  }
-  void Key(int depth, std::string_view key, std::string_view value) {
-    Line(depth, std::string(key) + ": " + std::string(value));
-  }
-  std::string Take() { return std::move(out_); }
-
- private:
-  std::string out_;
-};
 
 void WriteListener(const Listener& listener, Writer& out) {
   out.Line(1, "- name: " + Quote(listener.name));
@@ -396,48 +327,6 @@ void WritePolicy(const RateLimitPolicy& policy, Writer& out) {
   out.Key(2, "mode", policy.mode == LimitMode::kEnforce ? "enforce" : "shadow");
 }
 
-void WritePurge(const PurgeConfig& purge, Writer& out) {
-  out.Line(0, "purge:");
-  out.Line(1, "allow:");
-  for (const PurgeConfig::Grant& grant : purge.allow) {
-    std::vector<std::pair<std::string, std::string>> pairs;
-    std::vector<std::string> from;
-    for (const IpPrefix& prefix : grant.from) from.push_back(prefix.ToString());
-    if (!from.empty()) pairs.emplace_back("from", List(from));
-    if (!grant.token.empty()) pairs.emplace_back("token", kHidden);
-    std::vector<std::string> may;
-    for (const auto& [name, allowed] : {std::pair("url", grant.url), std::pair("tag", grant.tag),
-                                        std::pair("prefix", grant.prefix),
-                                        std::pair("rule", grant.rule),
-                                        std::pair("host", grant.host), std::pair("all", grant.all)}) {
-      if (allowed) may.emplace_back(name);
-    }
-    pairs.emplace_back("may", List(may));
-    out.Line(2, "- " + Map(pairs));
-  }
-  if (!purge.channel.empty()) out.Key(1, "channel", Quote(purge.channel));
-  std::vector<std::pair<std::string, std::string>> events;
-  for (const auto& [entity, tags] : purge.events) events.emplace_back(Quote(entity), Templates(tags));
-  if (!events.empty()) out.Key(1, "events", Map(events));
-  out.Key(1, "ack", DurationText(purge.ack));
-  out.Key(1, "refresh_rate", std::to_string(purge.refresh_rate));
-  if (!purge.schedule.empty()) out.Line(1, "schedule:");
-  for (const PurgeConfig::Scheduled& entry : purge.schedule) {
-    std::vector<std::pair<std::string, std::string>> pairs = {{"name", Quote(entry.name)},
-                                                              {"at", Times(entry.at)}};
-    for (const auto& [key, texts] : {std::pair("urls", &entry.urls), std::pair("tags", &entry.tags),
-                                     std::pair("prefixes", &entry.prefixes),
-                                     std::pair("rules", &entry.rules),
-                                     std::pair("hosts", &entry.hosts)}) {
-      if (!texts->empty()) pairs.emplace_back(key, List(*texts));
-    }
-    if (entry.all) pairs.emplace_back("all", "true");
-    pairs.emplace_back("mode", entry.soft ? "soft" : "hard");
-    pairs.emplace_back("refresh", Bool(entry.refresh));
-    out.Line(2, "- " + Map(pairs));
-  }
-}
-
 }  // namespace
 
 std::string EffectiveYaml(const Config& config) {
@@ -465,6 +354,7 @@ std::string EffectiveYaml(const Config& config) {
   out.Key(1, "address", config.admin.address ? Quote(config.admin.address->text) : "\"off\"");
   if (!config.admin.token.empty()) out.Key(1, "token", kHidden);
   WritePurge(config.purge, out);
+  WriteWarmup(config.warmup, out);
   static constexpr const char* kAccess[] = {"json", "text", "\"off\""};
   static constexpr const char* kLevels[] = {"trace", "debug", "info", "warn", "error"};
   out.Line(0, "log:");

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Two instances, one private Redis: a shared answer, a shared limit, and Redis hung and gone.
+# Two instances, one private Redis: a shared answer, a warm start, a shared limit, and Redis hung and gone.
 source "$(dirname "$0")/../lib.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -25,13 +25,23 @@ instance one "$web1" "$admin1"
 instance two "$web2" "$admin2"
 one=http://127.0.0.1:$web1 two=http://127.0.0.1:$web2
 
+ask "$one/api/books/1" -H 'Host: shop.example'
+expect "what front.txt lists is in memory before anybody asks" "$status $(header cache-status)" "200 *hit*/l1*"
+ask "$two/api/books/2" -H 'Host: shop.example'
+expect "in the second instance too" "$status $(header cache-status)" "200 *hit*/l1*"
+expect "and the app was asked once" "$(origin_calls 'GET /api/books/2')" 1
+expect "satchel warm says that it is so" \
+  "$("$SATCHEL" warm --admin "127.0.0.1:$admin1" --quiet --file "$here/front.txt")" "2 request(s), *2 fresh"
+
 # The host is part of the key, and a client would use one name for both instances.
+records() { redis-cli -p "$redis_port" --scan --pattern 'satchel:2:*' | grep -vc ':lock$' || true; }
+before=$(records)
 ask "$one/api/books/7" -H 'Host: shop.example'
 expect "the first instance fetches" "$status $(header cache-status)" "200 *fwd=uri-miss*"
 first=$(body)
 # Writing to Redis happens behind the answer: wait for the record, then ask the other instance.
 end=$((SECONDS + 5))
-until [ "$(redis-cli -p "$redis_port" dbsize)" != 0 ] || [ $SECONDS -ge $end ]; do sleep 0.02; done
+until [ "$(records)" -gt "$before" ] || [ $SECONDS -ge $end ]; do sleep 0.02; done
 ask "$two/api/books/7" -H 'Host: shop.example'
 expect "the second answers from Redis" "$status $(header cache-status)" "200 *hit*"
 same "byte for byte the same" "$(body)" "$first"

@@ -125,7 +125,7 @@ TEST(ConfigParserTest, AKeyWithoutAValueIsAMistake) {
 
 TEST(ConfigParserTest, KeysOfFeaturesThatAreNotThereAreUnknown) {
   for (const char* text :
-       {"alerts: {hit_rate_below: 70%}\n", "warmup: []\n", "tests: []\n",
+       {"alerts: {hit_rate_below: 70%}\n", "tests: []\n",
         "rules: [{name: a, on_success: {store_for_get: true}}]\n",
         "rules: [{name: a, write_behind: {merge: sum}}]\n",
         "rules: [{name: a, cache: {refresh: {every: 5m}}}]\n",
