@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cache/purges.h"
 #include "cache/vary.h"
 
 namespace satchel::cache {
@@ -171,6 +172,17 @@ size_t Shard::SweepExpired(uint32_t now, size_t budget, Victims& victims) {
     }
   }
   return taken;
+}
+
+uint32_t Shard::CollectPurged(const PurgeTable& purged, uint32_t at, size_t budget,
+                              std::vector<StoredPtr>& out) const {
+  for (; budget > 0 && !IsBehind(at); --budget, ++at) {
+    const StoredPtr& response = slab_[at].response;
+    if (!response) continue;
+    const PurgeVerdict verdict = purged.Judge(SubjectOf(*response), response->purge_sequence());
+    if (verdict.fate != Fate::kValid) out.push_back(response);
+  }
+  return at;
 }
 
 void Shard::Grow() {

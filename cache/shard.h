@@ -13,6 +13,7 @@
 #include "cache/eviction.h"
 #include "cache/http/message.h"
 #include "cache/overrides.h"
+#include "cache/purge_table.h"
 
 namespace satchel::cache {
 
@@ -56,6 +57,12 @@ class Shard {
 
   // Takes out the entry at the head of the queue, which must be up to date.
   void EvictHead(Victims& victims);
+  // Adds those of up to `budget` entries from `at` on that a purge in the table has hit and that have
+  // not been judged since. Returns where to go on; beyond the last entry when all have been looked at.
+  uint32_t CollectPurged(const PurgeTable& purged, uint32_t at, size_t budget,
+                         std::vector<StoredPtr>& out) const;
+  bool IsBehind(uint32_t at) const { return at >= slab_.size(); }
+
   // Looks at up to `budget` entries where the last call stopped and takes out those that expired
   // before `now` (in units of Entry::expires). Returns how many it took.
   size_t SweepExpired(uint32_t now, size_t budget, Victims& victims);

@@ -211,6 +211,16 @@ void Store::RememberUncacheable(const CacheKey& key, Time now) {
 
 void Store::ForgetUncacheable(const CacheKey& key) { impl_->uncacheable.Forget(key); }
 
+bool Store::CollectPurged(const PurgeTable& purged, size_t budget, Position& position,
+                          std::vector<StoredPtr>& out) const {
+  if (position.shard >= impl_->shards.size()) return false;
+  Shard& shard = *impl_->shards[position.shard];
+  const std::lock_guard lock(shard.mutex);
+  position.entry = shard.CollectPurged(purged, position.entry, budget, out);
+  if (shard.IsBehind(position.entry)) position = {position.shard + 1, 0};
+  return position.shard < impl_->shards.size();
+}
+
 void Store::Tick(Time now) { impl_->Tick(now); }
 
 size_t Store::Invalidate(const CacheKey& key) {

@@ -124,6 +124,16 @@ class Store {
   size_t Invalidate(const CacheKey& key);
   void Clear();
 
+  // Looks for responses that a purge has hit and nobody has met since, at up to `budget` places from
+  // `position` on, which it moves. False: all has been looked through. What is stored meanwhile may be
+  // seen or not.
+  struct Position {
+    size_t shard = 0;
+    uint32_t entry = 0;
+  };
+  bool CollectPurged(const PurgeTable& purged, size_t budget, Position& position,
+                     std::vector<StoredPtr>& out) const;
+
   // Tells the store the time, about once a second; one caller is enough. Lets go of what expired
   // (its lifetime, stale windows and a grace of a minute, with a validator eleven), a part at each
   // call. Before the first call nothing counts as expired.

@@ -150,24 +150,39 @@ std::string Values(const VarySpec& spec, const RequestHead& request, const Overr
   return out;
 }
 
+// Takes one field off a text made by Values: how long it is, and what the request had. False: it is no
+// such text.
+struct OneValue {
+  size_t size = 0;  // the line break included
+  std::optional<std::string_view> value;
+};
+bool ReadValue(std::string_view values, std::string_view name, OneValue& out) {
+  if (!values.starts_with(name)) return false;
+  size_t end = name.size();
+  out.value.reset();
+  if (end < values.size() && values[end] == '=') {
+    const size_t colon = values.find(':', end);
+    if (colon == std::string_view::npos) return false;
+    const std::optional<uint64_t> size = ParseDecimal(values.substr(end + 1, colon - end - 1));
+    if (!size || *size > values.size() - colon - 1) return false;
+    out.value = values.substr(colon + 1, *size);
+    end = colon + 1 + *size;
+  } else {
+    ++end;
+  }
+  if (end >= values.size()) return false;
+  out.size = end + 1;
+  return true;
+}
+
 // Cuts the part of `name` out of a text made by Values.
 std::string WithoutField(const VarySpec& spec, std::string_view values, std::string_view without) {
   std::string out;
+  OneValue one;
   for (const std::string& name : spec.names) {
-    if (!values.starts_with(name)) return {};
-    size_t end = name.size();
-    if (end < values.size() && values[end] == '=') {
-      const size_t colon = values.find(':', end);
-      if (colon == std::string_view::npos) return {};
-      const std::optional<uint64_t> size = ParseDecimal(values.substr(end + 1, colon - end - 1));
-      if (!size || *size > values.size() - colon - 1) return {};
-      end = colon + 1 + *size;
-    } else {
-      ++end;
-    }
-    if (end >= values.size()) return {};
-    if (name != without) out.append(values.substr(0, end + 1));
-    values.remove_prefix(end + 1);
+    if (!ReadValue(values, name, one)) return {};
+    if (name != without) out.append(values.substr(0, one.size));
+    values.remove_prefix(one.size);
   }
   return out;
 }
@@ -195,6 +210,18 @@ VarySpec ParseVary(const HeaderMap& response_fields) {
 std::string VaryValues(const VarySpec& spec, const RequestHead& request,
                        const Overrides& overrides) {
   return Values(spec, request, overrides, {});
+}
+
+std::optional<HeaderMap> SelectingFields(const VarySpec& spec, std::string_view values) {
+  if (spec.star) return std::nullopt;
+  HeaderMap fields;
+  OneValue one;
+  for (const std::string& name : spec.names) {
+    if (!ReadValue(values, name, one)) return std::nullopt;
+    if (one.value) fields.Add(name, *one.value);
+    values.remove_prefix(one.size);
+  }
+  return fields;
 }
 
 bool Selects(const VarySpec& spec, std::string_view stored_values,

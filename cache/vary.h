@@ -26,6 +26,10 @@ VarySpec ParseVary(const HeaderMap& response_fields);
 std::string VaryValues(const VarySpec& spec, const RequestHead& request,
                        const Overrides& overrides);
 
+// Fields that have these values: a request with them selects what `values`, made for `spec`, stands
+// for. nullopt if it is no such text.
+std::optional<HeaderMap> SelectingFields(const VarySpec& spec, std::string_view values);
+
 // Does the stored response with these values answer the request (4.1)? Equal texts do; so does a
 // stored Content-Language that is the request's single most preferred language, if all other
 // nominated fields agree. `content_language` is the stored field's value, empty if there is none.

@@ -199,7 +199,7 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
   PurgeAnswer answer;
   if (worker_.purger().PurgeHere(order, &answer)) {
     OwnPurge(answer);
-    worker_.purger().Refresh(std::move(own_purges.refresh));
+    worker_.purger().Refresh(std::move(own_purges.refresh), answer.sequence);
     SendPassedHead(head, framing);
     return;
   }
@@ -210,7 +210,7 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
   worker_.purger().PurgeFrom(worker_.loop(), std::move(order),
                              [weak = weak_from_this(), purger = &worker_.purger(),
                               refresh = std::move(own_purges.refresh)](const PurgeAnswer& done) {
-                               purger->Refresh(refresh);
+                               purger->Refresh(refresh, done.sequence);
                                if (const auto self = weak.lock()) self->OnPurged(done);
                              });
 }

@@ -38,7 +38,7 @@ void Exchange::Purge() {
        refresh = std::move(plan->refresh), who = "PURGE from " + client_ip_](
           const PurgeAnswer& answer) {
         LogPurge(asked, answer, who);
-        purger->Refresh(refresh);
+        purger->Refresh(refresh, answer.sequence);
         if (const auto self = weak.lock()) self->OnPurgeDone(asked, answer);
       });
 }

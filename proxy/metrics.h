@@ -296,6 +296,13 @@ struct ServerStatus {
 };
 
 // What is known of purges, and how. The counters of the log are absent without a shared store.
+// Messages of applications.
+struct PurgeEventCounters {
+  uint64_t messages = 0;
+  uint64_t refused = 0;  // not understood, or of an unknown entity
+  uint64_t dropped = 0;  // kept for too many others
+};
+
 struct PurgeStatus {
   cache::Purges::Stats table;
   bool shared = false;
@@ -311,8 +318,12 @@ struct PurgeStatus {
   uint64_t failed_reads = 0;
   uint64_t doubted = 0;
   uint64_t lag_us = 0;
+  PurgeEventCounters events;
   uint64_t live_instances = 1;
   uint64_t refreshes_waiting = 0;
+  uint64_t refreshes_searching = 0;  // purges whose responses are still looked for
+  uint64_t refreshes_begun = 0;
+  uint64_t refreshes_dropped = 0;
 };
 
 // Of purge.schedule. A run is one entry at one of its moments.

@@ -95,6 +95,14 @@ void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
   out.Series(number(purges.table.doubtful), {{"fate", "doubtful"}});
   out.Gauge("satchel_purge_refreshes_waiting", "URLs to be fetched again after a purge.",
             number(purges.refreshes_waiting));
+  out.Gauge("satchel_purge_refreshes_searching",
+            "Purges with refresh whose responses are still looked for.",
+            number(purges.refreshes_searching));
+  out.Counted("satchel_purge_refreshes_total", "Fetches begun after purges with refresh.",
+              number(purges.refreshes_begun));
+  out.Counted("satchel_purge_refreshes_dropped_total",
+              "Left to the next request, because too many waited.",
+              number(purges.refreshes_dropped));
   if (!purges.shared) return;
   out.Gauge("satchel_purge_coherent", "1 while purges of other instances are known in time.",
             purges.coherent ? 1 : 0);
@@ -122,6 +130,12 @@ void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
   out.Gauge("satchel_purge_lag_seconds",
             "Of the last message: from the purge by Redis' clock to its effect here.",
             number(purges.lag_us) / 1e6);
+  out.Family(MetricType::Counter, "satchel_purge_events_total",
+             "Messages of applications: heard, of these not understood, of these forgotten before the "
+             "instance that acts for all was known to be another.");
+  out.Series(number(purges.events.messages), {{"result", "heard"}});
+  out.Series(number(purges.events.refused), {{"result", "refused"}});
+  out.Series(number(purges.events.dropped), {{"result", "dropped"}});
   out.Gauge("satchel_instances_live", "Instances that share the Redis, this one included.",
             number(purges.live_instances));
 }

@@ -18,7 +18,6 @@ constexpr int64_t kLeaseMs = 4000;
 constexpr int64_t kRenewMs = 1000;
 constexpr int64_t kMarginMs = 500;  // before its end it counts as lost
 constexpr int64_t kKeepMs = 2 * kLeaseMs + kRenewMs;
-constexpr size_t kMaxKept = 10'000;
 constexpr size_t kMaxMessage = 64 << 10;
 constexpr int64_t kDeadlineMs = 1000;
 

@@ -9,6 +9,7 @@
 
 #include "cache/base/result.h"
 #include "proxy/net/event_loop.h"
+#include "proxy/metrics.h"
 #include "proxy/purge_request.h"
 #include "proxy/redis/commander.h"
 #include "proxy/redis/subscriber.h"
@@ -27,11 +28,8 @@ cache::Result<PurgeRequest> RequestOfEvent(const rules::PurgeConfig& config,
 // that nothing is lost with its holder; what is done twice does no harm. Main thread only.
 class PurgeEvents {
  public:
-  struct Counters {
-    uint64_t messages = 0;
-    uint64_t refused = 0;  // not understood, or of an unknown entity
-    uint64_t dropped = 0;  // kept for too many others
-  };
+  static constexpr size_t kMaxKept = 10'000;  // messages, of which the oldest go
+  using Counters = PurgeEventCounters;
   using Act = std::function<void(PurgeRequest request)>;
 
   PurgeEvents(net::EventLoop& loop, redis::Commander& commander, redis::Subscriber& subscriber,

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cache/http/headers.h"
+#include "cache/http/uri.h"
 #include "cache/purge_table.h"
 
 namespace satchel::proxy {
@@ -11,6 +13,19 @@ namespace satchel::proxy {
 struct PurgeOrder {
   std::vector<cache::PurgeRecord> records;
   bool wait = false;  // until every live instance has it, or purge.ack has passed
+};
+
+// What is to be fetched again once it is purged.
+struct PurgeRefresh {
+  std::vector<cache::HttpUri> uris;
+  std::vector<cache::PurgeRecord> records;  // stored responses that these hit
+  bool empty() const { return uris.empty() && records.empty(); }
+};
+
+struct RefreshTarget {
+  cache::HttpUri uri;
+  cache::HeaderMap fields;  // by which the origin selects
+  std::string key;          // that a request for it must have; empty: whichever it has
 };
 
 struct PurgeAnswer {

@@ -167,9 +167,10 @@ Result<PurgePlan> PlanOf(const PurgeRequest& request, const rules::RuleSet& rule
     }
     // One that no rule matches is not stored either.
     if (AddUrl(rules, *uri, request.soft, records) && request.refresh) {
-      plan.refresh.push_back(*uri);
+      plan.refresh.uris.push_back(*uri);
     }
   }
+  const auto named = static_cast<std::ptrdiff_t>(records.size());
   for (const std::string& tag : request.tags) {
     records.push_back(PurgeRecord::Tag(tag, request.soft));
   }
@@ -199,6 +200,7 @@ Result<PurgePlan> PlanOf(const PurgeRequest& request, const rules::RuleSet& rule
     }
   }
   if (request.all) records.push_back(PurgeRecord::All(request.soft));
+  if (request.refresh) plan.refresh.records.assign(records.begin() + named, records.end());
   return plan;
 }
 

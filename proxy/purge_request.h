@@ -26,7 +26,7 @@ struct PurgeRequest {
   std::vector<std::string> hosts;     // with the port, where it is not the scheme's own
   bool all = false;
   bool soft = false;
-  bool refresh = false;  // fetch the URLs again
+  bool refresh = false;  // fetch again: the URLs, and what this instance holds of the rest
   bool wait = true;      // for the other instances, as long as purge.ack says
 
   // {"urls": [...], "tags": [...], "prefixes": [...], "rules": [...], "hosts": [...],
@@ -45,7 +45,7 @@ struct PurgeRequest {
 
 struct PurgePlan {
   PurgeOrder order;
-  std::vector<cache::HttpUri> refresh;
+  PurgeRefresh refresh;
 };
 // The error names the first thing that cannot be purged.
 cache::Result<PurgePlan> PlanOf(const PurgeRequest& request, const rules::RuleSet& rules);

@@ -28,6 +28,7 @@ void AddOnSuccess(const rules::RuleSet& rules, const rules::Rule& rule,
   for (const rules::TagTemplate& tag : todo.purge_tags) {
     if (tag.Fill(request, captures, &response.fields, &text)) {
       records.push_back(PurgeRecord::Tag(text, todo.soft));
+      if (todo.refresh) own_purges.refresh.records.push_back(records.back());
     }
   }
   const cache::HttpUri own{request.scheme, request.authority, request.target};
@@ -35,7 +36,7 @@ void AddOnSuccess(const rules::RuleSet& rules, const rules::Rule& rule,
     if (!url.Fill(request, captures, &response.fields, &text)) continue;
     const std::optional<cache::HttpUri> uri = cache::ResolveReference(own, text);
     if (uri && AddUrl(rules, *uri, todo.soft, records) && todo.refresh) {
-      own_purges.refresh.push_back(*uri);
+      own_purges.refresh.uris.push_back(*uri);
     }
   }
 }
@@ -110,7 +111,7 @@ OwnPurges PurgedBy(const rules::RuleSet& rules, const rules::Rule& rule,
   for (const cache::InvalidTarget& target : targets) {
     const cache::HttpUri uri{target.scheme, target.authority, target.target};
     if (AddUrl(rules, uri, false, records) && rule.on_success.refresh) {
-      own_purges.refresh.push_back(uri);
+      own_purges.refresh.uris.push_back(uri);
     }
   }
   for (const std::string& group : cache::InvalidatedGroups(request, response)) {

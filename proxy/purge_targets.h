@@ -7,6 +7,7 @@
 #include "cache/http/uri.h"
 #include "cache/purge_table.h"
 #include "cache/tags.h"
+#include "proxy/purge_order.h"
 #include "rules/rule_set.h"
 
 namespace satchel::proxy {
@@ -34,7 +35,7 @@ void CollectTags(const rules::RuleSet& rules, const rules::Rule& rule,
 // 4.4), cache groups (RFC 9875), and what its rule says.
 struct OwnPurges {
   std::vector<cache::PurgeRecord> records;
-  std::vector<cache::HttpUri> refresh;
+  PurgeRefresh refresh;
 };
 OwnPurges PurgedBy(const rules::RuleSet& rules, const rules::Rule& rule,
                    const cache::RequestHead& request, const cache::ResponseHead& response);

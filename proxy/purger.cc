@@ -12,8 +12,6 @@ namespace satchel::proxy {
 namespace {
 
 constexpr int64_t kAskAgainMs = 20;
-constexpr int64_t kRefreshMs = 20;
-constexpr size_t kMaxRefreshes = 10'000;
 constexpr size_t kMaxWaits = 1000;  // purges that wait for other instances at once
 
 redis::Subscriber::Options ChannelOptions(net::EventLoop& loop, net::Resolver& resolver,
@@ -67,12 +65,12 @@ struct Purger::Wait {
   redis::PendingReply asking;
 };
 
-Purger::Purger(net::EventLoop& loop, cache::Purges& purges, SnapshotPtr snapshot)
+Purger::Purger(net::EventLoop& loop, cache::Store& store, SnapshotPtr snapshot)
     : loop_(loop),
-      purges_(purges),
+      purges_(store.purges()),
       snapshot_(std::move(snapshot)),
-      refresh_timer_([this] { RefreshSome(); }),
-      refresh_credit_(1) {
+      refresher_(loop, store) {
+  refresher_.SetRate(snapshot_->config.purge.refresh_rate);
   if (!snapshot_->config.l2) return;
   redis_ = std::make_unique<Redis>(loop_, purges_, *snapshot_);
   redis_->events = std::make_unique<PurgeEvents>(
@@ -95,6 +93,7 @@ bool Purger::settled() const { return !redis_ || redis_->log.coherent() || redis
 
 void Purger::Apply(SnapshotPtr snapshot) {
   snapshot_ = std::move(snapshot);
+  refresher_.SetRate(snapshot_->config.purge.refresh_rate);
   if (!redis_ || !snapshot_->config.l2) return;
   const auto accesses = redis::Accesses::From(*snapshot_->config.l2, snapshot_->redis_tls);
   redis_->commander->SetAccess(accesses.servers, accesses.sentinels);
@@ -112,7 +111,7 @@ void Purger::OnEvent(const PurgeRequest& request) {
   Purge(std::move(plan->order), [this, request, refresh = std::move(plan->refresh)](
                                     const PurgeAnswer& answer) {
     LogPurge(request, answer, "message on " + snapshot_->config.purge.channel);
-    Refresh(refresh);
+    Refresh(refresh, answer.sequence);
   });
 }
 
@@ -193,7 +192,10 @@ PurgeStatus Purger::status() const {
   PurgeStatus status;
   status.table = purges_.stats();
   status.live_instances = live_instances();
-  status.refreshes_waiting = refreshes_.size();
+  status.refreshes_waiting = refresher_.waiting();
+  status.refreshes_searching = refresher_.searching();
+  status.refreshes_begun = refresher_.counters().begun;
+  status.refreshes_dropped = refresher_.counters().dropped;
   if (!redis_) return status;
   const auto& log = redis_->log.counters();
   status.shared = true;
@@ -209,30 +211,15 @@ PurgeStatus Purger::status() const {
   status.failed_reads = log.failed_reads.Get();
   status.doubted = log.incoherent_ticks.Get();
   status.lag_us = log.lag_us.Get();
+  status.events = redis_->events->counters();
   return status;
 }
 
-void Purger::Refresh(std::vector<cache::HttpUri> uris) {
-  if (uris.empty()) return;
-  loop_.Post([this, alive = std::weak_ptr(alive_), uris = std::move(uris)] {
-    if (alive.expired()) return;
-    for (const cache::HttpUri& uri : uris) {
-      if (refreshes_.size() >= kMaxRefreshes) break;
-      refreshes_.push_back(uri);
-    }
-    if (!refresh_timer_.armed()) RefreshSome();
+void Purger::Refresh(PurgeRefresh what, uint64_t sequence) {
+  if (what.empty()) return;
+  loop_.Post([this, alive = std::weak_ptr(alive_), what = std::move(what), sequence]() mutable {
+    if (!alive.expired()) refresher_.Add(std::move(what), sequence);
   });
-}
-
-void Purger::RefreshSome() {
-  const double rate = snapshot_->config.purge.refresh_rate;
-  refresh_credit_ = std::min(refresh_credit_ + rate * kRefreshMs / 1000, std::max(rate / 10, 1.0));
-  for (; refresh_credit_ >= 1 && !refreshes_.empty(); refresh_credit_ -= 1) {
-    const cache::HttpUri uri = std::move(refreshes_.front());
-    refreshes_.pop_front();
-    if (refetch_) refetch_(uri);
-  }
-  if (!refreshes_.empty()) loop_.SetTimer(refresh_timer_, kRefreshMs);
 }
 
 void Purger::PurgeFrom(net::EventLoop& worker, PurgeOrder order, Done done) {

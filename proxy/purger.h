@@ -1,19 +1,19 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "cache/http/uri.h"
 #include "cache/purges.h"
+#include "cache/store.h"
 #include "proxy/metrics.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/net/resolver.h"
 #include "proxy/purge_order.h"
+#include "proxy/purge_refresher.h"
 #include "proxy/redis/connect.h"
 #include "proxy/redis/fleet.h"
 #include "proxy/redis/purge_log.h"
@@ -32,7 +32,8 @@ class Purger {
  public:
   using Done = std::function<void(const PurgeAnswer&)>;
 
-  Purger(net::EventLoop& loop, cache::Purges& purges, SnapshotPtr snapshot);
+  // `store` must outlive it.
+  Purger(net::EventLoop& loop, cache::Store& store, SnapshotPtr snapshot);
   ~Purger();
   Purger(const Purger&) = delete;
   Purger& operator=(const Purger&) = delete;
@@ -52,12 +53,11 @@ class Purger {
   // The same from a worker: `done` runs on its loop, which must outlive this.
   void PurgeFrom(net::EventLoop& worker, PurgeOrder order, Done done);
 
-  // Fetches the URLs again, as many a second as purge.refresh_rate says; beyond a bound the rest is
-  // left to the next request for it. Any thread; `refetch` is called on the main thread.
-  void Refresh(std::vector<cache::HttpUri> uris);
-  void OnRefetch(std::function<void(const cache::HttpUri&)> refetch) {
-    refetch_ = std::move(refetch);
-  }
+  // Fetches again, as often a second as purge.refresh_rate says; beyond a bound the rest is left to
+  // the next request for it. `sequence`: of the purge. Any thread; `refetch` is called on the main
+  // thread.
+  void Refresh(PurgeRefresh what, uint64_t sequence);
+  void OnRefetch(PurgeRefresher::Refetch refetch) { refresher_.OnRefetch(std::move(refetch)); }
 
   // At least 1.
   size_t live_instances() const { return redis_ ? redis_->fleet.live() : 1; }
@@ -86,13 +86,9 @@ class Purger {
   cache::Purges& purges_;
   SnapshotPtr snapshot_;
   void OnEvent(const PurgeRequest& request);
-  void RefreshSome();
 
   std::set<std::shared_ptr<Wait>> waits_;
-  std::deque<cache::HttpUri> refreshes_;
-  std::function<void(const cache::HttpUri&)> refetch_;
-  net::Timer refresh_timer_;
-  double refresh_credit_ = 0;
+  PurgeRefresher refresher_;
   std::unique_ptr<Redis> redis_;  // null: memory alone
   const std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 };

@@ -142,7 +142,7 @@ bool Server::StartWorkers() {
   store_ = std::make_unique<cache::Store>(StoreOptions(config));
   limits_ = std::make_unique<SharedLimits>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
-  purger_ = std::make_unique<Purger>(loop_, store_->purges(), snapshot_);
+  purger_ = std::make_unique<Purger>(loop_, *store_, snapshot_);
   purge_schedule_ = MakePurgeSchedule();
   warmer_ = MakeWarmer();
   limit_control_ = std::make_unique<LimitControl>(
@@ -175,7 +175,7 @@ bool Server::StartWorkers() {
   }
   admin_listener_ = std::move(*admin);
   admin_.SetToken(config.admin.token);
-  purger_->OnRefetch([this](const cache::HttpUri& uri) { workers_->Refetch(uri); });
+  purger_->OnRefetch([this](RefreshTarget target) { workers_->Refetch(std::move(target)); });
   purger_->Start();
   limit_control_->Start();
   SettlePurges();

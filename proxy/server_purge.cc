@@ -23,7 +23,7 @@ void Server::Purge(const AdminRequest& request) {
                  [this, asked = *asked, refresh = std::move(plan->refresh), peer = request.peer,
                   respond = request.respond](const PurgeAnswer& answer) {
                    LogPurge(asked, answer, "admin request from " + peer);
-                   purger_->Refresh(refresh);
+                   purger_->Refresh(refresh, answer.sequence);
                    PurgeReport report = Report(asked, answer);
                    AdminReply reply;
                    reply.status = report.status;
@@ -52,7 +52,7 @@ std::unique_ptr<PurgeSchedule> Server::MakePurgeSchedule() {
                        [this, asked, who, refresh = std::move(plan->refresh),
                         done = std::move(done)](const PurgeAnswer& answer) {
                          LogPurge(asked, answer, who);
-                         purger_->Refresh(refresh);
+                         purger_->Refresh(refresh, answer.sequence);
                          done(answer.shared);
                        });
       });

@@ -118,7 +118,7 @@ class Worker {
   void Forget(FillTask* task);
   void SyncRedisNodes();    // the same for each server, once a second
   // Any thread: fetches the URL into the store, as a client's GET would.
-  void Refetch(cache::HttpUri uri);
+  void Refetch(RefreshTarget target);
   // Any thread: brings the answer to the request into the store, from the shared tier alone or from the
   // origin too, by the same policy as for a client's. `done` runs on the worker's thread.
   void Warm(WarmRequest request, bool shared_only, std::function<void(WarmOutcome)> done);
@@ -133,7 +133,7 @@ class Worker {
   void SyncLimitMetrics();  // and the limiter's
 
  private:
-  void RefetchNow(const cache::HttpUri& uri);
+  void RefetchNow(const RefreshTarget& target);
   void WarmNow(const WarmRequest& request, bool shared_only,
                const std::function<void(WarmOutcome)>& done);
   void ApplyNow(SnapshotPtr snapshot, const std::function<void(std::string)>& failed);

@@ -38,8 +38,8 @@ class WorkerThreads {
   bool Join(std::chrono::milliseconds patience);
 
   // By the workers in turn.
-  void Refetch(const cache::HttpUri& uri) {
-    slots_[next_refetch_++ % slots_.size()]->worker.Refetch(uri);
+  void Refetch(RefreshTarget target) {
+    slots_[next_refetch_++ % slots_.size()]->worker.Refetch(std::move(target));
   }
 
   void Warm(WarmRequest request, bool shared_only, std::function<void(WarmOutcome)> done);

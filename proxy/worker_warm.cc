@@ -91,14 +91,17 @@ WarmOutcome Conclude(Worker& worker, const FillTask& task, int64_t started_ns) {
 
 }  // namespace
 
-void Worker::Refetch(cache::HttpUri uri) {
-  loop_.Post([this, uri = std::move(uri)] { RefetchNow(uri); });
+void Worker::Refetch(RefreshTarget target) {
+  loop_.Post([this, target = std::move(target)] { RefetchNow(target); });
 }
 
-void Worker::RefetchNow(const cache::HttpUri& uri) {
+void Worker::RefetchNow(const RefreshTarget& target) {
   if (draining_) return;
-  auto job = BackgroundJob(*this, std::make_shared<cache::RequestHead>(GetOf(uri)));
+  const auto head = std::make_shared<cache::RequestHead>(GetOf(target.uri));
+  head->fields = target.fields;
+  auto job = BackgroundJob(*this, head);
   if (!job) return;
+  if (!target.key.empty() && job->key.text() != target.key) return;  // of more than URL and Vary
   job->stored = store().Lookup(job->key, *job->head, job->rule->cache).response;
   if (job->stored && (job->stored->facts().partial || job->stored->facts().IsFreshAt(WallNow()))) {
     return;

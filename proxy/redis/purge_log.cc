@@ -28,7 +28,7 @@ std::optional<uint64_t> Number(std::string_view text) {
   uint64_t number = 0;
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, number);
-  if (parsed.ec != std::errc() || parsed.ptr != end || text.empty()) return std::nullopt;
+  if (parsed.ec != std::errc() || parsed.ptr != end || number > kMaxSequence) return std::nullopt;
   return number;
 }
 
@@ -45,9 +45,7 @@ std::optional<PurgeMessage> ParsePurgeMessage(std::string_view text) {
   PurgeMessage message;
   const auto previous = Number(TakeWord(text));
   const auto sequence = Number(TakeWord(text));
-  if (!previous || !sequence || *sequence <= *previous || *sequence > kMaxSequence) {
-    return std::nullopt;
-  }
+  if (!previous || !sequence || *sequence <= *previous) return std::nullopt;
   message.previous = *previous;
   message.sequence = *sequence;
   message.acknowledge = TakeWord(text) == "a";
@@ -57,6 +55,33 @@ std::optional<PurgeMessage> ParsePurgeMessage(std::string_view text) {
     message.records.push_back(record.value_or(PurgeRecord::All(true)));
   }
   return message;
+}
+
+std::optional<PurgeLogPart> ParsePurgeLog(const Reply& reply) {
+  const auto& items = reply.items;
+  if (items.size() < 4 || items.size() % 2 != 0) return std::nullopt;
+  const auto head = Number(items[0].text);
+  const auto born = Number(items[1].text);
+  const auto floor = Number(items[2].text);
+  if (!head || !born || !floor) return std::nullopt;
+  PurgeLogPart part{*head, *born, *floor, items[3].text == "1", {}};
+  std::vector<PurgeLogPart::Batch>& batches = part.batches;
+  for (size_t i = 4; i < items.size(); i += 2) {
+    const auto sequence = Number(items[i + 1].text);
+    if (!sequence) return std::nullopt;
+    if (batches.empty() || *sequence > batches.back().sequence) {
+      batches.push_back({*sequence, {}});
+    } else if (*sequence < batches.back().sequence) {
+      return std::nullopt;
+    }
+    const std::string& name = items[i].text;
+    if (name == "#" || name == "@" || name == "^") continue;
+    batches.back().records.push_back(PurgeRecord::FromText(name).value_or(PurgeRecord::All(true)));
+  }
+  // Of a reply that was cut the last one may be incomplete. It is not the only one: more is asked
+  // for than a batch can hold.
+  if (part.more && batches.size() > 1) batches.pop_back();
+  return part;
 }
 
 PurgeLog::PurgeLog(net::EventLoop& loop, Commander& commander, Subscriber& subscriber,
@@ -146,75 +171,59 @@ void PurgeLog::Read() {
 void PurgeLog::OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply>& reply) {
   reading_ = false;
   const bool again = std::exchange(read_again_, false);
-  if (!reply || !ApplyRead(after, *reply)) {
+  const auto part = reply ? ParsePurgeLog(*reply) : std::nullopt;
+  if (!part) {
     counters_.failed_reads.Add();
     ReleaseWaiting();
     if (again && reply) Read();
     return;
   }
+  ApplyRead(after, *part);
   purges_.SetClockOffset(cache::Millis(commander_.clock_offset_us(key_) / 1000));
   if (reading_) return;  // there is more
   proof_ms_ = sent_ms;
   if (!again) after_gap_ = false;  // else the gap came while this was read
   SetCoherent(unpublished_.empty() && !publishing_);
   Progress(false);
+  if (again) {
+    PublishWaiting();
+    Read();
+    return;
+  }
+  // All of them were in the log before it was read: what is beyond its end was lost with a
+  // fail-over, or its number is none.
+  ReleaseWaiting();
   PublishWaiting();
-  if (again) Read();
 }
 
-// False: not understood. Begins another read if this one did not bring everything.
-bool PurgeLog::ApplyRead(uint64_t after, const Reply& reply) {
-  const auto& items = reply.items;
-  if (items.size() < 4 || items.size() % 2 != 0) return false;
-  const auto head = Number(items[0].text);
-  const auto born = Number(items[1].text);
-  const auto floor = Number(items[2].text);
-  if (!head || !born || !floor) return false;
-  const bool more = items[3].text == "1";
-  if (*born != born_) {
+// Begins another read if this one did not bring everything.
+void PurgeLog::ApplyRead(uint64_t after, const PurgeLogPart& part) {
+  if (part.born != born_) {
     // The first log we see, or one that came after the one we knew was lost. What was purged in
     // between, and what before, nobody knows.
     if (born_ != 0) counters_.epoch_losses.Add();
-    const bool behind = born_ != 0 && *born <= purges_.head();
-    purges_.Doubt(behind ? purges_.head() + 1 : *born, false);
-    born_ = *born;
+    const bool behind = born_ != 0 && part.born <= purges_.head();
+    purges_.Doubt(behind ? purges_.head() + 1 : part.born, false);
+    born_ = part.born;
     position_ = 0;
     went_back_ = false;
     if (after != 0) {
       Read();
-      return true;
+      return;
     }
   }
-  if (*floor > after) purges_.Doubt(*floor, false);
-  // In the order of their sequences; of a reply that was cut the last sequence may be incomplete.
-  const std::string& last = items.back().text;
-  std::vector<PurgeRecord> records;
-  uint64_t sequence = 0;
-  const auto apply = [&] {
-    if (sequence > position_) {
-      Apply(records, sequence);
-      if (after_gap_) counters_.repaired.Add();
-    }
-    records.clear();
-  };
-  for (size_t i = 4; i < items.size(); i += 2) {
-    const auto score = Number(items[i + 1].text);
-    if (!score) return false;
-    if (more && items[i + 1].text == last && items[5].text != last) break;
-    if (*score != sequence) apply();
-    sequence = *score;
-    const std::string& name = items[i].text;
-    if (name == "#" || name == "@" || name == "^") continue;
-    records.push_back(PurgeRecord::FromText(name).value_or(PurgeRecord::All(true)));
+  if (part.floor > after) purges_.Doubt(part.floor, false);
+  for (const PurgeLogPart::Batch& batch : part.batches) {
+    if (batch.sequence <= position_) continue;
+    Apply(batch.records, batch.sequence);
+    if (after_gap_) counters_.repaired.Add();
   }
-  apply();
-  if (more) {
+  if (part.more) {
     Read();
-    return true;
+    return;
   }
-  purges_.Advance(*head);
-  position_ = std::max(position_, *head);
-  return true;
+  purges_.Advance(part.head);
+  position_ = std::max(position_, part.head);
 }
 
 void PurgeLog::Progress(bool acknowledge) {

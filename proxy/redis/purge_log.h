@@ -28,6 +28,21 @@ struct PurgeMessage {
 };
 std::optional<PurgeMessage> ParsePurgeMessage(std::string_view text);
 
+// What reading the log brings: where it stands, and what was purged after a given sequence.
+struct PurgeLogPart {
+  uint64_t head = 0;  // the last sequence given
+  uint64_t born = 0;
+  uint64_t floor = 0;  // what was purged up to here may have been forgotten
+  bool more = false;   // there are later ones, which this part does not hold
+  struct Batch {
+    uint64_t sequence = 0;
+    std::vector<cache::PurgeRecord> records;  // a name of a newer version: softly everything
+  };
+  std::vector<Batch> batches;  // whole ones, in the order of their sequences
+};
+// nullopt: not understood.
+std::optional<PurgeLogPart> ParsePurgeLog(const Reply& reply);
+
 // The purges of the whole fleet, in one log in Redis that every instance follows: what any of them
 // purges is known to all, in the same order. README.md tells what is kept and what is promised.
 // One object per process, on the main thread; what it learns goes into `purges`, which all threads
@@ -105,7 +120,7 @@ class PurgeLog {
   void OnMessage(std::string_view message);
   void Read();
   void OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply>& reply);
-  bool ApplyRead(uint64_t after, const Reply& reply);
+  void ApplyRead(uint64_t after, const PurgeLogPart& part);
   void Apply(const std::vector<cache::PurgeRecord>& records, uint64_t sequence);
   void Publish(std::vector<cache::PurgeRecord> records, bool acknowledge, Done done);
   void OnPublished(const std::vector<cache::PurgeRecord>& records, const Reply& reply, Done done);

@@ -55,6 +55,25 @@ TEST(VaryTest, E1_AbsentMatchesOnlyAbsent) {
 
 // RFC 9111 4.1: "adding or removing whitespace, where allowed"; "combining multiple header field
 // lines with the same field name".
+// A request with the fields that a stored text stands for selects the same response.
+TEST(VaryTest, TheSelectingFieldsCanBeHadBackFromTheirText) {
+  const VarySpec spec = ParseVary(Map({{"Vary", "Accept-Language, X-A, X-B"}}));
+  const RequestHead asked = Get({{"Accept-Language", "fr;q=0.5, DE"}, {"X-B", "a=1:b!"}});
+  const std::string values = VaryValues(spec, asked, {});
+  const auto fields = SelectingFields(spec, values);
+  ASSERT_TRUE(fields);
+  EXPECT_FALSE(fields->Has("X-A"));
+  EXPECT_EQ(fields->Joined("X-B"), asked.fields.Joined("X-B"));
+  RequestHead again = Get({});
+  again.fields = *fields;
+  EXPECT_EQ(VaryValues(spec, again, {}), values);
+  for (const std::string_view wrong : {"", "x-a!\n", "accept-language=99:de\nx-a!\nx-b!\n",
+                                       "accept-language=x:de\nx-a!\nx-b!\n"}) {
+    EXPECT_FALSE(SelectingFields(spec, wrong)) << wrong;
+  }
+  EXPECT_FALSE(SelectingFields(ParseVary(Map({{"Vary", "*"}})), ""));
+}
+
 TEST(VaryTest, E3_LinesAndWhiteSpaceAreNormalised) {
   EXPECT_TRUE(Matches("Foo", {{"Foo", "1, 2"}}, {{"Foo", "1"}, {"Foo", "2"}}));
   EXPECT_TRUE(Matches("Foo", {{"Foo", " 1 ,\t2 "}}, {{"Foo", "1,2"}}));

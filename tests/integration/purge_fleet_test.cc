@@ -35,7 +35,10 @@ TEST_F(PurgeFleetTest, WhatOnePurgesNoneServesOnceAllConfirmed) {
     ExpectAll("/", std::to_string(i));
   }
   for (const auto& one : all) {
-    EXPECT_GE(one->ReadMetrics().Sum("satchel_purge_batches_total", {"way=\"received\""}), 13);
+    const Metrics metrics = one->ReadMetrics();
+    EXPECT_GE(metrics.Sum("satchel_purge_batches_total", {"way=\"received\""}), 13);
+    EXPECT_GT(metrics.Sum("satchel_purge_lag_seconds"), 0);
+    EXPECT_LT(metrics.Sum("satchel_purge_lag_seconds"), 5);
   }
 }
 
@@ -105,6 +108,11 @@ TEST_F(PurgeFleetTest, WithoutRedisNothingIsServedLongUnasked) {
   for (const auto& one : all) {
     EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "2"; }));
     EXPECT_EQ(one->ReadMetrics().Sum("satchel_purge_coherent"), 0);
+    EXPECT_EQ(one->ReadMetrics().Sum("satchel_purge_channel_up"), 0);
+    // Again and again, as long as nothing can be heard.
+    EXPECT_TRUE(
+        Eventually([&] { return one->ReadMetrics().Sum("satchel_purge_doubts_total") >= 2; }));
+    EXPECT_GE(one->ReadMetrics().Sum("satchel_purged_responses_total", {"fate=\"doubtful\""}), 1);
   }
   // A purge holds at once where it is asked for, and everywhere when Redis is back.
   version = 3;

@@ -169,6 +169,42 @@ TEST_F(PurgeTest, WithRefreshTheUrlIsFetchedAtOnce) {
   EXPECT_EQ(origin.RequestCount("/"), 2u);
 }
 
+TEST_F(PurgeTest, WithRefreshWhatATagHitIsFetchedAtOnceAtTheRate) {
+  std::atomic<int> version{1};
+  origin.Otherwise([&](OriginExchange& exchange) {
+    const std::string& target = exchange.request().target;
+    Fields fields{{"Surrogate-Key", target.starts_with("/a") ? "a" : "b"}};
+    if (target == "/a/varies") fields.Add("Vary", "X-Lang");
+    exchange.Respond(Fresh("v" + std::to_string(version) + exchange.request().fields.Get("X-Lang"),
+                           60, fields));
+  });
+  StartWith("", "purge: {refresh_rate: 1000}\n");
+  constexpr size_t kPages = 60;
+  for (size_t i = 0; i < kPages; ++i) Get("/a/" + std::to_string(i));
+  Get("/a/varies", {{"X-Lang", "de"}});
+  Get("/a/varies", {{"X-Lang", "en"}});
+  Get("/b");
+  const size_t before = origin.RequestCount();
+  version = 2;
+  ASSERT_EQ(Purge({{"tags", "a"}, {"refresh", true}}).status, 200);
+  ASSERT_TRUE(origin.WaitForRequests(before + kPages + 2));
+  ASSERT_TRUE(Eventually([&] {
+    return satchel->ReadMetrics().Sum("satchel_purge_refreshes_total") == kPages + 2;
+  }));
+  for (size_t i = 0; i < kPages; ++i) {
+    const std::string target = "/a/" + std::to_string(i);
+    EXPECT_TRUE(Eventually([&] { return Get(target).body == "v2"; }));
+    EXPECT_TRUE(Hit(target));
+  }
+  for (const char* lang : {"de", "en"}) {
+    EXPECT_TRUE(Eventually(
+        [&] { return Get("/a/varies", {{"X-Lang", lang}}).body == std::string("v2") + lang; }));
+  }
+  EXPECT_EQ(Get("/b").body, "v1");
+  EXPECT_EQ(origin.RequestCount(), before + kPages + 2);
+  EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_purge_refreshes_dropped_total"), 0);
+}
+
 TEST_F(PurgeTest, AFetchUnderWayDoesNotBringTheOldAnswerBack) {
   origin.Next("/", [](OriginExchange& exchange) {
     exchange.SendHead(200, {{"Cache-Control", "max-age=60"},

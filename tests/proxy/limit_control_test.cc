@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cache/purges.h"
+#include "cache/store.h"
 #include "tests/proxy/limiter_fixture.h"
 
 namespace satchel::proxy {
@@ -37,7 +37,7 @@ rules::RateLimitPolicy Hourly(uint64_t limit) {
 struct Instance {
   explicit Instance(const std::string& address = "")
       : snapshot(SnapshotFor(address)),
-        purger(loop, purges, snapshot),
+        purger(loop, store, snapshot),
         control(loop, snapshot, shared, purger,
                 [this](const std::string& id) { forgotten.push_back(id); }) {
     purger.Start();
@@ -76,7 +76,7 @@ struct Instance {
   }
 
   net::EventLoop loop;
-  cache::Purges purges;
+  cache::Store store{{}};
   SnapshotPtr snapshot;
   SharedLimits shared;
   std::vector<std::string> forgotten;

@@ -106,8 +106,8 @@ TEST(PurgeRequestTest, AUrlIsPurgedUnderTheKeyOfItsRule) {
   ASSERT_TRUE(plan);
   EXPECT_EQ(plan->order.records,
             std::vector<PurgeRecord>{PurgeRecord::Url("https://shop.test/a?b=2", false)});
-  ASSERT_EQ(plan->refresh.size(), 1u);
-  EXPECT_EQ(plan->refresh[0].target, "/a?utm_x=1&b=2");
+  ASSERT_EQ(plan->refresh.uris.size(), 1u);
+  EXPECT_EQ(plan->refresh.uris[0].target, "/a?utm_x=1&b=2");
 }
 
 TEST(PurgeRequestTest, APrefixReachesKeysWithoutSchemeOrHost) {
@@ -186,7 +186,8 @@ TEST(PurgeTargetsTest, ASuccessPurgesWhatTheRuleAndTheAnswerSay) {
                                       PurgeRecord::Group("https", "shop.test", "g", false),
                                       PurgeRecord::Tag("team:blue", true),
                                       PurgeRecord::Url("https://shop.test/list", true)}));
-  EXPECT_EQ(purges.refresh.size(), 3u);
+  EXPECT_EQ(purges.refresh.uris.size(), 3u);
+  EXPECT_EQ(purges.refresh.records, std::vector{PurgeRecord::Tag("team:blue", true)});
   response.status = 500;
   EXPECT_TRUE(PurgedBy(rules, rules.rules()[0], request, response).records.empty());
 }

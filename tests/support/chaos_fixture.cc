@@ -112,6 +112,20 @@ bool ChaosTest::Calm() {
       milliseconds(60'000));
 }
 
+std::string ChaosTest::Moods() const {
+  std::string text;
+  for (const auto& one : fleet_) {
+    const Metrics metrics = one->ReadMetrics();
+    for (const char* name : {"satchel_purge_coherent", "satchel_purge_channel_up",
+                             "satchel_redis_breaker_open", "satchel_purge_log_failed_reads_total",
+                             "satchel_purge_gaps_total", "satchel_purge_log_losses_total"}) {
+      text += std::string(name) + " " + std::to_string(static_cast<long>(metrics.Sum(name))) + "; ";
+    }
+    text += "\n";
+  }
+  return text;
+}
+
 void ChaosTest::NotePublished() {
   for (size_t i = 0; i < fleet_.size(); ++i) {
     const auto began = Clock::now();
@@ -291,7 +305,8 @@ void ChaosTest::Run(const std::vector<Fault>& faults) {
     fault.begin();
     PassTime(milliseconds(100 + random() % (seconds_ > 30 ? 3000 : 700)));
     fault.end();
-    if (seconds_ > 30 && random() % 4 == 0) EXPECT_TRUE(Calm()) << "after " << fault.name;
+    if (seconds_ > 30 && random() % 4 == 0)
+      EXPECT_TRUE(Calm()) << "after " << fault.name << "\n" << Moods();
     fault_ended_ = Clock::now().time_since_epoch().count();
     faulty_ = false;
     uint64_t resident = 0;
@@ -301,7 +316,7 @@ void ChaosTest::Run(const std::vector<Fault>& faults) {
     }
     memory_.emplace_back(elapsed(), resident);
   }
-  EXPECT_TRUE(Calm());
+  EXPECT_TRUE(Calm()) << Moods();
   stop_ = true;
   for (std::thread& thread : threads) thread.join();
   // What was held back is known to all by now or within the bound; one last round of everything.

@@ -45,6 +45,8 @@ class ChaosTest : public ProxyTest {
   struct Page;
 
   void NotePublished();
+  // What keeps each from being calm.
+  std::string Moods() const;
   void Judge();
   void Answer(OriginExchange& exchange);
   void ReadLoop(unsigned seed);

@@ -292,6 +292,71 @@ TEST_F(PurgeLogTest, WhileNothingIsHeardEverythingIsDoubtfulAgainAndAgain) {
   ASSERT_TRUE(TurnUntil(loop, [&] { return a->purges.complete(); }));
 }
 
+std::string Wire(const std::vector<std::string>& items) {
+  std::string wire = "*" + std::to_string(items.size()) + "\r\n";
+  for (const std::string& item : items) {
+    wire += "$" + std::to_string(item.size()) + "\r\n" + item + "\r\n";
+  }
+  return wire;
+}
+
+// The batch was in the log, and the log that is read does not reach so far: it was lost with a
+// fail-over, or a bit of the answer.
+TEST(PurgeLogAnswersTest, ABatchThatTheLogDoesNotHaveAnyMoreIsNotWaitedFor) {
+  net::EventLoop loop;
+  net::Resolver resolver(loop);
+  FakeRedis server(loop);
+  FakeRedis channel_server(loop);
+  channel_server.answers["SUBSCRIBE"] = "*3\r\n$9\r\nsubscribe\r\n$14\r\nsatchel:purges\r\n:1\r\n";
+  Client::Options options;
+  options.host = "127.0.0.1";
+  options.port = server.address().port();
+  options.connect_timeout_ms = 10'000;
+  Client client(loop, resolver, options);
+  Subscriber::Options channel;
+  static_cast<Link::Options&>(channel) = options;
+  channel.port = channel_server.address().port();
+  Subscriber subscriber(loop, resolver, channel, {});
+  cache::Purges purges;
+  PurgeLog log(loop, client, subscriber, purges, {.deadline_ms = 5000, .poll_ms = 60'000});
+  client.Start();
+  subscriber.Start();
+  ASSERT_TRUE(TurnUntil(loop, [&] { return client.ready() && subscriber.connected(); }));
+  const std::string standing = Wire({"1000", "500", "0", "0", "@", "500", "#", "1000"});
+  server.auto_replies = {standing, standing};  // at the start, and when the channel stands
+  log.Start();
+  ASSERT_TRUE(TurnUntil(loop, [&] { return log.coherent() && server.auto_replies.empty(); }));
+  const TagId tag = cache::TagOf("t");
+  std::optional<PurgeLog::Outcome> outcome;
+  server.auto_replies = {"*3\r\n$7\r\n5000000\r\n$7\r\n4000000\r\n:1\r\n", standing};
+  log.Purge({PurgeRecord::Tag("t", false)}, false,
+            [&](const PurgeLog::Outcome& told) { outcome = told; });
+  ASSERT_TRUE(TurnUntil(loop, [&] { return outcome.has_value(); }, 5'000));
+  EXPECT_EQ(purges.Judge({"http://origin.test/", {&tag, 1}, 0}, 1000).fate, Fate::kGone);
+}
+
+// A script counts no further than doubles do.
+TEST(PurgeLogAnswersTest, ALogWhoseNumbersAreNoneIsNotBelieved) {
+  const auto parse = [](const std::vector<std::string>& items) {
+    ReplyReader reader({.max_bytes = 1 << 16, .max_elements = 100});
+    reader.Feed(Wire(items));
+    Reply reply;
+    EXPECT_EQ(reader.Read(reply), ReplyReader::Next::kReply);
+    return ParsePurgeLog(reply);
+  };
+  const std::string most = "9007199254740992";
+  const std::string beyond = "9007199254740993";
+  EXPECT_TRUE(parse({most, "1", "0", "0"}));
+  EXPECT_FALSE(parse({beyond, "1", "0", "0"}));
+  EXPECT_FALSE(parse({"9", beyond, "0", "0"}));
+  EXPECT_FALSE(parse({"9", "1", "0", "0", "h*", beyond}));
+  EXPECT_FALSE(parse({"9", "1", "0", "0", "h*", "5", "ht0000000000000001", "4"}));
+  const auto cut = parse({"9", "1", "0", "1", "h*", "5", "ht0000000000000001", "6"});
+  ASSERT_TRUE(cut && cut->more);
+  ASSERT_EQ(cut->batches.size(), 1u);
+  EXPECT_EQ(cut->batches[0].sequence, 5u);
+}
+
 TEST_F(PurgeLogTest, GarbageOnTheChannelIsCountedAndNeverMistaken) {
   const auto a = Joined();
   const uint64_t before = a->purges.head();
