@@ -57,8 +57,9 @@ class Shard {
 
   // Takes out the entry at the head of the queue, which must be up to date.
   void EvictHead(Victims& victims);
-  // Adds those of up to `budget` entries from `at` on that a purge in the table has hit and that have
-  // not been judged since. Returns where to go on; beyond the last entry when all have been looked at.
+  // Adds those of up to `budget` entries from `at` on that a purge in the table has hit and that
+  // have not been judged since. Returns where to go on; beyond the last entry when all have been
+  // looked at.
   uint32_t CollectPurged(const PurgeTable& purged, uint32_t at, size_t budget,
                          std::vector<StoredPtr>& out) const;
   bool IsBehind(uint32_t at) const { return at >= slab_.size(); }

@@ -124,9 +124,9 @@ class Store {
   size_t Invalidate(const CacheKey& key);
   void Clear();
 
-  // Looks for responses that a purge has hit and nobody has met since, at up to `budget` places from
-  // `position` on, which it moves. False: all has been looked through. What is stored meanwhile may be
-  // seen or not.
+  // Looks for responses that a purge has hit and nobody has met since, at up to `budget` places
+  // from `position` on, which it moves. False: all has been looked through. What is stored
+  // meanwhile may be seen or not.
   struct Position {
     size_t shard = 0;
     uint32_t entry = 0;

@@ -150,8 +150,8 @@ std::string Values(const VarySpec& spec, const RequestHead& request, const Overr
   return out;
 }
 
-// Takes one field off a text made by Values: how long it is, and what the request had. False: it is no
-// such text.
+// Takes one field off a text made by Values: how long it is, and what the request had. False: it is
+// no such text.
 struct OneValue {
   size_t size = 0;  // the line break included
   std::optional<std::string_view> value;

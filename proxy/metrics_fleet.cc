@@ -130,9 +130,10 @@ void WritePurges(MetricWriter& out, const PurgeStatus& purges) {
   out.Gauge("satchel_purge_lag_seconds",
             "Of the last message: from the purge by Redis' clock to its effect here.",
             number(purges.lag_us) / 1e6);
-  out.Family(MetricType::Counter, "satchel_purge_events_total",
-             "Messages of applications: heard, of these not understood, of these forgotten before the "
-             "instance that acts for all was known to be another.");
+  out.Family(
+      MetricType::Counter, "satchel_purge_events_total",
+      "Messages of applications: heard, of these not understood, of these forgotten before the "
+      "instance that acts for all was known to be another.");
   out.Series(number(purges.events.messages), {{"result", "heard"}});
   out.Series(number(purges.events.refused), {{"result", "refused"}});
   out.Series(number(purges.events.dropped), {{"result", "dropped"}});

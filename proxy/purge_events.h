@@ -8,8 +8,8 @@
 #include <string_view>
 
 #include "cache/base/result.h"
-#include "proxy/net/event_loop.h"
 #include "proxy/metrics.h"
+#include "proxy/net/event_loop.h"
 #include "proxy/purge_request.h"
 #include "proxy/redis/commander.h"
 #include "proxy/redis/subscriber.h"

@@ -175,8 +175,8 @@ TEST_F(PurgeTest, WithRefreshWhatATagHitIsFetchedAtOnceAtTheRate) {
     const std::string& target = exchange.request().target;
     Fields fields{{"Surrogate-Key", target.starts_with("/a") ? "a" : "b"}};
     if (target == "/a/varies") fields.Add("Vary", "X-Lang");
-    exchange.Respond(Fresh("v" + std::to_string(version) + exchange.request().fields.Get("X-Lang"),
-                           60, fields));
+    exchange.Respond(
+        Fresh("v" + std::to_string(version) + exchange.request().fields.Get("X-Lang"), 60, fields));
   });
   StartWith("", "purge: {refresh_rate: 1000}\n");
   constexpr size_t kPages = 60;
@@ -188,9 +188,8 @@ TEST_F(PurgeTest, WithRefreshWhatATagHitIsFetchedAtOnceAtTheRate) {
   version = 2;
   ASSERT_EQ(Purge({{"tags", "a"}, {"refresh", true}}).status, 200);
   ASSERT_TRUE(origin.WaitForRequests(before + kPages + 2));
-  ASSERT_TRUE(Eventually([&] {
-    return satchel->ReadMetrics().Sum("satchel_purge_refreshes_total") == kPages + 2;
-  }));
+  ASSERT_TRUE(Eventually(
+      [&] { return satchel->ReadMetrics().Sum("satchel_purge_refreshes_total") == kPages + 2; }));
   for (size_t i = 0; i < kPages; ++i) {
     const std::string target = "/a/" + std::to_string(i);
     EXPECT_TRUE(Eventually([&] { return Get(target).body == "v2"; }));

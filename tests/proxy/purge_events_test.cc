@@ -28,8 +28,8 @@ class PurgeEventsQueueTest : public ::testing::Test {
     client = std::make_unique<redis::Client>(loop, resolver, options);
     redis::Subscriber::Options listening;
     static_cast<redis::Link::Options&>(listening) = options;
-    subscriber = std::make_unique<redis::Subscriber>(loop, resolver, listening,
-                                                     redis::Subscriber::Hooks{});
+    subscriber =
+        std::make_unique<redis::Subscriber>(loop, resolver, listening, redis::Subscriber::Hooks{});
     events = std::make_unique<PurgeEvents>(
         loop, *client, *subscriber, "satchel", "we",
         [this](const PurgeRequest& request) { acted.push_back(request.tags.at(0)); });
@@ -44,9 +44,8 @@ class PurgeEventsQueueTest : public ::testing::Test {
                     "0", std::to_string(count)});
   }
   bool Hears() {
-    return TurnUntil(loop, [this] {
-      return server.Command({"PUBSUB", "NUMSUB", "app"}) == "app\n1\n";
-    });
+    return TurnUntil(loop,
+                     [this] { return server.Command({"PUBSUB", "NUMSUB", "app"}) == "app\n1\n"; });
   }
 
   testing::RedisProcess server;
@@ -66,9 +65,8 @@ TEST_F(PurgeEventsQueueTest, WhatIsKeptForTheNextHolderIsBoundedAndTheOldestGoFi
   ASSERT_TRUE(Hears());
   constexpr size_t kMore = 3;
   Publish(PurgeEvents::kMaxKept + kMore);
-  ASSERT_TRUE(TurnUntil(loop, [this] {
-    return events->counters().messages == PurgeEvents::kMaxKept + kMore;
-  }));
+  ASSERT_TRUE(TurnUntil(
+      loop, [this] { return events->counters().messages == PurgeEvents::kMaxKept + kMore; }));
   EXPECT_EQ(events->counters().dropped, kMore);
   EXPECT_TRUE(acted.empty());
   server.Command({"DEL", "satchel:events"});

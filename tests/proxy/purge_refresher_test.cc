@@ -34,8 +34,8 @@ class PurgeRefresherTest : public ::testing::Test {
 
   void Put(const std::string& key, std::string_view tag, const cache::VarySpec& vary = {},
            const std::string& vary_values = {}) {
-    auto parts =
-        cache::testing::PartsOf({.key = key, .vary = vary, .vary_values = vary_values, .body = "b"});
+    auto parts = cache::testing::PartsOf(
+        {.key = key, .vary = vary, .vary_values = vary_values, .body = "b"});
     cache::TagSet tags;
     tags.Add(tag);
     parts.tags = tags.Take();
@@ -114,7 +114,8 @@ TEST_F(PurgeRefresherTest, BeyondItsBoundsTheRestIsLeftToTheNextRequest) {
   refresher.Add(std::move(many), 1);
   EXPECT_EQ(refresher.waiting() + fetched.size(), PurgeRefresher::kMaxWaiting);
   EXPECT_EQ(refresher.counters().dropped, 5u);
-  // While so much waits nothing is looked for, and what would have to be looked for is bounded, too.
+  // While so much waits nothing is looked for, and what would have to be looked for is bounded,
+  // too.
   for (size_t i = 0; i < PurgeRefresher::kMaxSearches + 2; ++i) {
     refresher.Add({.uris = {}, .records = {PurgeRecord::Tag(std::to_string(i), false)}}, 2 + i);
   }
