@@ -15,9 +15,10 @@ void Purges::RaiseHead(uint64_t sequence) {
               std::memory_order_release);
 }
 
-uint64_t Purges::Apply(std::span<const PurgeRecord> records, uint64_t sequence) {
+uint64_t Purges::Apply(std::span<const PurgeRecord> records, uint64_t sequence, uint64_t* before) {
   const std::unique_lock lock(mutex_);
   const uint64_t head = head_.load(std::memory_order_relaxed);
+  if (before != nullptr) *before = head;
   sequence = std::max(sequence, head + 1);
   for (const PurgeRecord& record : records) table_.Apply(record, sequence);
   for (const PurgeRecord& record : records) {

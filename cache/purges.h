@@ -34,8 +34,9 @@ class Purges {
   // The last purge known. What is fetched from now on is newer.
   uint64_t head() const { return head_.load(std::memory_order_acquire); }
 
-  // Returns the sequence that they got: `sequence`, or the next one.
-  uint64_t Apply(std::span<const PurgeRecord> records, uint64_t sequence);
+  // Returns the sequence that they got: `sequence`, or the next one. `before`: the last one before it.
+  uint64_t Apply(std::span<const PurgeRecord> records, uint64_t sequence,
+                 uint64_t* before = nullptr);
   // Everything stored so far is to be validated before it is served. Records up to then may be
   // forgotten if `forget`.
   void Doubt(uint64_t sequence, bool forget);

@@ -143,6 +143,7 @@ class Exchange final : public FetchHandler,
   // True: answered with what is stored.
   bool FallBackOnStale(bool reached, uint16_t status);
   void InvalidateThenSend(cache::ResponseHead& head, const http1::Framing& framing);
+  bool StandsSince(uint64_t sequence) const;
   void OwnPurge(const PurgeAnswer& answer);
   void OnPurged(const PurgeAnswer& answer);
   void FeedTee(std::string_view data);
@@ -214,6 +215,7 @@ class Exchange final : public FetchHandler,
   std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
   uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
   uint64_t purging_since_ = 0;   // the last purge known before our own
+  bool unpurged_ = false;        // none up to then concerns the answer
   std::unique_ptr<Tunnel> tunnel_;
 
   // Answer.

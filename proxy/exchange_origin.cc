@@ -196,6 +196,7 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
     }
   }
   purging_since_ = worker_.store().purges().head();
+  unpurged_ = StandsSince(asked_sequence_);
   PurgeAnswer answer;
   if (worker_.purger().PurgeHere(order, &answer)) {
     OwnPurge(answer);
@@ -215,12 +216,20 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
                              });
 }
 
-// What this exchange purged itself does not concern its own answer, as long as nobody else purged
-// anything meanwhile.
+// Whether no purge since then concerns what a GET of this URI would be answered with, whatever its tags.
+bool Exchange::StandsSince(uint64_t sequence) const {
+  const cache::Purges& purges = worker_.store().purges();
+  if (sequence == purges.head()) return true;
+  cache::CacheKey key;
+  key.Build(GetOf({head_.scheme, head_.authority, head_.target}), rule_->key);
+  const cache::TagId tags[] = {cache::kAnyTag};
+  return purges.Judge({key.text(), tags, rule_->cache.rule}, sequence).fate == cache::Fate::kValid;
+}
+
+// What this exchange purged itself does not concern its own answer, unless somebody else purged
+// something just before it.
 void Exchange::OwnPurge(const PurgeAnswer& answer) {
-  if (asked_sequence_ == purging_since_ && answer.before == purging_since_) {
-    asked_sequence_ = answer.sequence;
-  }
+  if (unpurged_ && answer.before == purging_since_) asked_sequence_ = answer.sequence;
 }
 
 void Exchange::OnPurged(const PurgeAnswer& answer) {

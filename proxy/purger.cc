@@ -121,8 +121,8 @@ void Purger::Leave() {
 
 bool Purger::PurgeHere(const PurgeOrder& order, PurgeAnswer* answer) {
   if (redis_) return false;
-  answer->before = purges_.head();
-  answer->sequence = purges_.Apply(order.records, static_cast<uint64_t>(redis::WallClockUs()));
+  answer->sequence = purges_.Apply(order.records, static_cast<uint64_t>(redis::WallClockUs()),
+                                   &answer->before);
   return true;
 }
 

@@ -97,6 +97,36 @@ TEST_F(InvalidationTest, AFillThatBeganBeforeDoesNotOutliveTheInvalidation) {
   EXPECT_EQ(Get("/").body, "new");
 }
 
+TEST_F(InvalidationTest, C8_APostIsStoredForGetWhateverElseIsInvalidatedMeanwhile) {
+  origin.Otherwise([](OriginExchange& exchange) {
+    exchange.ReadBody();
+    exchange.Respond(Fresh("other"));
+  });
+  origin.On("/page", [](OriginExchange& exchange) {
+    exchange.ReadBody();
+    exchange.Hold("posted");
+    exchange.Respond(Fresh("posted", 60, {{"Content-Location", "/page"}}));
+  });
+  Start();
+  for (const bool same : {false, true}) {
+    origin.HoldAgain("posted");
+    RawClient poster = satchel->Connect();
+    poster.Send(Request("POST", "/page", {}, "change"));
+    ASSERT_TRUE(origin.WaitUntilHeld("posted"));
+    if (!same) {
+      Send("PUT", "/another", {}, "change");
+    } else {
+      // It may be older than what this one has done.
+      origin.Next("/page", Fresh("put"));
+      EXPECT_EQ(Send("PUT", "/page", {}, "change").body, "put");
+    }
+    origin.Release("posted");
+    EXPECT_EQ(poster.Read("POST").body, "posted");
+    if (same) origin.Next("/page", Fresh("fetched"));
+    EXPECT_EQ(Get("/page").body, same ? "fetched" : "posted");
+  }
+}
+
 TEST_F(InvalidationTest, APostWithItsOwnContentLocationIsStoredForGet) {
   origin.On("/", [](OriginExchange& exchange) {
     exchange.Respond(Fresh("by " + exchange.request().method, 60, {{"Content-Location", "/"}}));
