@@ -167,6 +167,11 @@ RecordKind KindOf(std::string_view bytes) {
   return (head->flags & RecordHead::kMarker) != 0 ? RecordKind::kVaryMarker : RecordKind::kResponse;
 }
 
+bool IsEncrypted(std::string_view bytes) {
+  const Result<RecordHead> head = UnpackHead(bytes, Millis(0));
+  return head && (head->flags & RecordHead::kEncrypted) != 0;
+}
+
 Result<SealedRecord> SealRecord(const StoredResponse& response, const SealOptions& options) {
   if (!response.complete()) return Bad("the body is not complete");
   constexpr uint64_t kMost = UINT32_MAX;
@@ -385,11 +390,14 @@ BadRecord CauseOf(std::string_view message) {
   return BadRecord::kForm;
 }
 
-std::string SealVaryMarker(std::string_view key, const VarySpec& vary, const RecordCipher* cipher) {
-  const std::string texts = PackMarkerTexts(key, vary);
+namespace {
+
+std::string SealTexts(std::string_view key, const std::string& texts, uint64_t sequence,
+                      const RecordCipher* cipher) {
   RecordHead head;
   head.flags = RecordHead::kMarker;
   head.text_size = static_cast<uint32_t>(texts.size());
+  head.sequence = sequence;
   if (cipher == nullptr) {
     head.sum = Crc32c(texts);
     return PackHead(head, Millis(0)) + texts;
@@ -403,22 +411,61 @@ std::string SealVaryMarker(std::string_view key, const VarySpec& vary, const Rec
   return sealed.empty() ? std::string() : packed + salt + sealed;
 }
 
+struct OpenedTexts {
+  std::string opened;  // what was encrypted
+  std::string_view texts;
+  uint64_t sequence = 0;
+};
+
+// An error, or nothing.
+std::optional<Error> OpenTexts(std::string_view bytes, std::string_view expected_key,
+                               const RecordCipher* cipher, OpenedTexts& out) {
+  const Result<RecordHead> head = UnpackHead(bytes, Millis(0));
+  if (!head) return head.error();
+  if ((head->flags & ~RecordHead::kEncrypted) != RecordHead::kMarker) {
+    return Bad("a response, not a marker").error();
+  }
+  if (head->text_size > kMaxTexts) return Bad("size").error();
+  const Result<std::string_view> rest = OpenRest(*head, bytes, expected_key, cipher, out.opened);
+  if (!rest) return rest.error();
+  if (head->kept_size != 0 || head->text_size != rest->size()) return Bad("size").error();
+  out.texts = *rest;
+  out.sequence = head->sequence;
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string SealVaryMarker(std::string_view key, const VarySpec& vary, const RecordCipher* cipher) {
+  return SealTexts(key, PackMarkerTexts(key, vary), 0, cipher);
+}
+
 Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key,
                                 const RecordCipher* cipher) {
-  const Result<RecordHead> head = UnpackHead(bytes, Millis(0));
-  if (!head) return std::unexpected(head.error());
-  if ((head->flags & ~RecordHead::kEncrypted) != RecordHead::kMarker) {
-    return Bad("a response, not a marker");
-  }
-  if (head->text_size > kMaxTexts) return Bad("size");
-  std::string opened;
-  Result<std::string_view> rest = OpenRest(*head, bytes, expected_key, cipher, opened);
-  if (!rest) return std::unexpected(rest.error());
-  const std::string_view texts = *rest;
-  if (head->kept_size != 0 || head->text_size != texts.size()) return Bad("size");
+  OpenedTexts found;
+  if (auto error = OpenTexts(bytes, expected_key, cipher, found)) return std::unexpected(*error);
   VarySpec vary;
-  if (const char* why = UnpackMarkerTexts(texts, expected_key, vary)) return Bad(why);
+  if (const char* why = UnpackMarkerTexts(found.texts, expected_key, vary)) return Bad(why);
   return vary;
+}
+
+std::string SealNote(std::string_view key, const Note& note, const RecordCipher* cipher) {
+  std::string texts;
+  TextWriter writer(texts);
+  writer.Text(key);
+  writer.Text(note.text);
+  return SealTexts(key, texts, note.sequence, cipher);
+}
+
+Result<Note> OpenNote(std::string_view bytes, std::string_view expected_key,
+                      const RecordCipher* cipher) {
+  OpenedTexts found;
+  if (auto error = OpenTexts(bytes, expected_key, cipher, found)) return std::unexpected(*error);
+  TextReader reader(found.texts);
+  if (reader.Text() != expected_key) return Bad("another key");
+  Note note{std::string(reader.Text()), found.sequence};
+  if (!reader.done()) return Bad("texts");
+  return note;
 }
 
 }  // namespace satchel::cache

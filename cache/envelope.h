@@ -35,8 +35,9 @@ enum class RecordKind : uint8_t {
   kResponse,
   kVaryMarker,  // the key has several variants: this tells by which request fields
 };
-// Looks at the head only; the record may still prove to be damaged.
+// Look at the head only; the record may still prove to be damaged.
 RecordKind KindOf(std::string_view bytes);
+bool IsEncrypted(std::string_view bytes);
 
 struct SealOptions {
   // Added to local times: the offset of the clock that all readers share (Redis TIME).
@@ -117,6 +118,17 @@ std::string SealVaryMarker(std::string_view key, const VarySpec& vary,
                            const RecordCipher* cipher = nullptr);
 Result<VarySpec> OpenVaryMarker(std::string_view bytes, std::string_view expected_key,
                                 const RecordCipher* cipher = nullptr);
+
+// A text under a key, and the last purge known when it came about: what is learned from a response
+// and kept beside it. With a cipher: an empty string on failure.
+struct Note {
+  std::string text;
+  uint64_t sequence = 0;
+  bool operator==(const Note&) const = default;
+};
+std::string SealNote(std::string_view key, const Note& note, const RecordCipher* cipher = nullptr);
+Result<Note> OpenNote(std::string_view bytes, std::string_view expected_key,
+                      const RecordCipher* cipher = nullptr);
 
 // Why records were of no use, for metrics.
 enum class BadRecord : uint8_t {

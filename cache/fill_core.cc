@@ -95,12 +95,14 @@ std::shared_ptr<Fill::Slot> Fill::AddOwnReader(Wake wake, uint64_t& position) {
 uint64_t Fill::MarkAsked() {
   const std::lock_guard lock(mutex_);
   sequence_ = store_->purges.head();
+  asked_ = true;
   return sequence_;
 }
 
 void Fill::MarkAskedAt(uint64_t sequence) {
   const std::lock_guard lock(mutex_);
   sequence_ = sequence;
+  asked_ = true;
 }
 
 bool Fill::Publish(StoredPtr head, std::optional<uint64_t> length) {
@@ -295,6 +297,7 @@ FillView Fill::View(Slot& slot) const {
   view.complete = complete_;
   view.available = committed_;
   view.length = length_;
+  view.asked = asked_ ? sequence_ : 0;
   view.reason = reason_;
   if (view.state == FillState::kFailed) view.error = error_;
   if (view.state == FillState::kComplete) view.trailers = trailers_;

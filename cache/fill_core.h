@@ -147,6 +147,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   StoredPtr head_;
   StoredPtr complete_;
   uint64_t sequence_;  // the last purge known when the origin was asked
+  bool asked_ = false;
   std::optional<uint64_t> length_;
   Reason reason_ = Reason::kNone;
   Error error_;

@@ -8,6 +8,7 @@
 #include "cache/cache_key.h"
 #include "cache/http/message.h"
 #include "cache/overrides.h"
+#include "cache/search_variance.h"
 #include "cache/stored_response.h"
 
 namespace satchel::cache {
@@ -25,10 +26,29 @@ class RemoteStore {
   // A null pointer is a miss. Errors (deadline, breaker, connection) mean: go on as with a miss.
   using LookupDone = std::function<void(Result<StoredPtr>)>;
 
+  // What is stored under the key of an equivalent URI (No-Vary-Search), and the last purge known when
+  // the origin was asked for it.
+  struct Equivalent {
+    StoredPtr response;  // null: there is none
+    uint64_t asked = 0;
+  };
+  using EquivalentDone = std::function<void(Equivalent)>;
+
   virtual ~RemoteStore() = default;
 
   virtual std::unique_ptr<Pending> Lookup(const CacheKey& key, const RequestHead& request,
                                           const Overrides& overrides, LookupDone done) = 0;
+
+  // For a key under which there is nothing. `known`: by what queries of the path are told apart, as far
+  // as is known here; null: not at all. Answers only with what answers for the key, as
+  // Store::Answers() says. Null: there is nothing to ask, and `done` never runs.
+  virtual std::unique_ptr<Pending> LookupEquivalent(
+      const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+      const std::shared_ptr<const SearchVariance>& known, EquivalentDone done) = 0;
+  // The response, which was just put or renewed, says that it answers other queries too. Fire and
+  // forget, as Put().
+  virtual void PutEquivalent(const StoredResponse& response, const Overrides& overrides,
+                             uint64_t asked) = 0;
 
   // Fire and forget, bounded; dropped under pressure. The record expires by itself. False: it is
   // not going to be there.

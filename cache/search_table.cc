@@ -93,12 +93,41 @@ std::vector<SearchTable::Pointer> SearchTable::Find(std::string_view key) const 
   return out;
 }
 
+std::shared_ptr<const SearchVariance> SearchTable::VarianceOf(std::string_view key) const {
+  if (empty()) return nullptr;
+  const uint64_t path = HashOf(PathOfKey(key));
+  const std::lock_guard lock(mutex_);
+  const auto found = paths_.find(path);
+  return found == paths_.end() ? nullptr : found->second.front();
+}
+
+std::string SearchTable::Announce(std::string_view key, std::string_view replaces) {
+  const std::shared_ptr<const SearchVariance> variance = VarianceOf(key);
+  if (variance == nullptr || key.size() > kMaxKey) return {};
+  const uint64_t equivalents = HashOf(EquivalentText(key, *variance));
+  const std::lock_guard lock(mutex_);
+  const auto [at, is_new] = announced_.try_emplace(equivalents, key);
+  if (is_new) {
+    announced_order_.push_back(equivalents);
+    if (announced_order_.size() > kMaxAnnounced) {
+      announced_.erase(announced_order_.front());
+      announced_order_.pop_front();
+    }
+    return {};
+  }
+  if (at->second != key && at->second != replaces) return at->second;
+  at->second = key;
+  return {};
+}
+
 void SearchTable::Clear() {
   const std::lock_guard lock(mutex_);
   paths_.clear();
   path_order_.clear();
   pointers_.clear();
   order_.clear();
+  announced_.clear();
+  announced_order_.clear();
   bytes_ = 0;
   size_.store(0, std::memory_order_relaxed);
 }

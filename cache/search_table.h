@@ -42,11 +42,19 @@ class SearchTable {
   // A response stored under `key` says `variance`. Too long a key, or too many names, are not
   // learned.
   void Learn(std::string_view key, const SearchVariance& variance, uint64_t asked);
+  // By what the queries of this key's path were last said to be told apart; null: not known.
+  std::shared_ptr<const SearchVariance> VarianceOf(std::string_view key) const;
   // The pointers that may be of use to a request with this key, by the latest variance first.
   std::vector<Pointer> Find(std::string_view key) const;
   void Clear();
 
+  // Somebody is about to fetch what this key names. Returns the key of an equivalent that somebody
+  // said so of before, "" if there is none: it may have been fetched already. Where no variance is
+  // known for the path nothing is remembered. `replaces`: that one has been looked for in vain.
+  std::string Announce(std::string_view key, std::string_view replaces = {});
+
  private:
+  static constexpr size_t kMaxAnnounced = 4096;
   using Variances = std::vector<std::shared_ptr<const SearchVariance>>;
   static size_t CostOf(const Pointer& pointer);
   void MakeRoom();
@@ -58,6 +66,8 @@ class SearchTable {
   std::deque<uint64_t> path_order_;  // the oldest first
   std::unordered_map<uint64_t, Pointer> pointers_;
   std::deque<uint64_t> order_;
+  std::unordered_map<uint64_t, std::string> announced_;
+  std::deque<uint64_t> announced_order_;
   size_t bytes_ = 0;
   std::atomic<size_t> size_{0};
   std::atomic<uint64_t> forgotten_{0};

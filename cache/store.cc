@@ -62,16 +62,44 @@ StoredPtr Store::LookupEquivalent(const CacheKey& key, const RequestHead& reques
   StoredPtr best;
   for (const SearchTable::Pointer& pointer : impl_->equivalents.Find(key.text())) {
     StoredPtr found = Lookup(CacheKey(pointer.key), request, overrides).response;
-    if (!found || found->facts().partial) continue;
-    // What is stored there now may say otherwise.
-    const SearchVariance variance = ParseNoVarySearch(found->Fields());
-    if (EquivalentText(key.text(), variance) != EquivalentText(pointer.key, variance)) continue;
-    PurgeSubject subject = SubjectOf(*found);
-    subject.key = key.text();
-    if (impl_->purges.Judge(subject, pointer.asked).fate != Fate::kValid) continue;
+    if (!found || !Answers(*found, key.text(), pointer.asked, impl_->purges)) continue;
     if (!best || found->facts().date > best->facts().date) best = std::move(found);
   }
   return best;
+}
+
+bool Store::Answers(const StoredResponse& response, std::string_view key, uint64_t asked,
+                    const Purges& purges) {
+  if (response.facts().partial) return false;
+  const SearchVariance variance = ParseNoVarySearch(response.Fields());
+  if (EquivalentText(key, variance) != EquivalentText(response.key(), variance)) return false;
+  PurgeSubject subject = SubjectOf(response);
+  subject.key = key;
+  return purges.Judge(subject, asked).fate == Fate::kValid;
+}
+
+void Store::KeepEquivalent(const StoredPtr& response, const RequestHead& request,
+                           const Overrides& overrides, uint64_t asked) {
+  FillPermit permit = TryLead(CacheKey(std::string(response->key())), request, overrides);
+  if (!permit) return;
+  if (permit.CompleteWith(response, true)) {
+    LearnEquivalents(*response, asked);
+  } else {
+    permit.Release(Reason::kPurged);
+  }
+}
+
+std::shared_ptr<const SearchVariance> Store::VarianceOf(const CacheKey& key) const {
+  return impl_->equivalents.VarianceOf(key.text());
+}
+
+Store::Begun Store::FollowEquivalent(const CacheKey& key, const RequestHead& request,
+                                     const Overrides& overrides, const Wake& wake) {
+  const std::string other = impl_->equivalents.Announce(key.text());
+  if (other.empty()) return {};
+  Begun begun = Follow(CacheKey(other), request, overrides, wake);
+  if (begun.role != Role::kFollower) impl_->equivalents.Announce(key.text(), other);
+  return begun;
 }
 
 std::vector<std::string> Store::EquivalentKeys(const CacheKey& key) const {

@@ -18,6 +18,7 @@
 namespace satchel::cache {
 
 class Shard;
+struct SearchVariance;
 
 // L1: the stored responses of this process, bounded in bytes. Thread-safe; every call holds one
 // shard's lock for pointer work only. No call does I/O or runs a caller's function under a lock.
@@ -93,8 +94,23 @@ class Store {
   // It belongs to its own key: good to be served, not to be validated for this one.
   StoredPtr LookupEquivalent(const CacheKey& key, const RequestHead& request,
                              const Overrides& overrides);
+  // The same for one that another tier found, with the same condition: `asked` is what that tier knows
+  // of it. It is put under its own key, and learned.
+  void KeepEquivalent(const StoredPtr& response, const RequestHead& request,
+                      const Overrides& overrides, uint64_t asked);
+  // By what queries of the key's path are told apart, as far as is known; null: every byte counts.
+  std::shared_ptr<const SearchVariance> VarianceOf(const CacheKey& key) const;
+  // Reads along with a fetch for an equivalent URI that is under way; kAlone if there is none. The
+  // answer may prove to be none for this one: ask Answers().
+  Begun FollowEquivalent(const CacheKey& key, const RequestHead& request,
+                         const Overrides& overrides, const Wake& wake);
   // Keys of URIs that are equivalent to this one, as far as this store knows.
   std::vector<std::string> EquivalentKeys(const CacheKey& key) const;
+
+  // May the response, which is another URI's, answer for this key (No-Vary-Search)? Not after the URI
+  // was purged since `asked`, the last purge known when the origin was asked for the response.
+  static bool Answers(const StoredResponse& response, std::string_view key, uint64_t asked,
+                      const Purges& purges);
 
   // One leader per key and variant. A follower gets a reader whose `wake` is called as Fill says.
   // `part`: the range that the leader will ask for, in a form of the caller's; empty for the whole.

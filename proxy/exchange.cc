@@ -104,10 +104,7 @@ void Exchange::LookUp() {
   if (!found.response || !found.response->facts().IsFreshAt(now)) {
     // Another query may have been answered for this one too; it counts while it needs no validation.
     cache::StoredPtr other = worker_.store().LookupEquivalent(key_, head_, rule_->cache);
-    if (other && other->facts().IsFreshAt(now) &&
-        cache::Decide(head_, &other->facts(), false, now, rule_->cache).action == Action::kServe) {
-      found = {std::move(other), false};
-    }
+    if (other && ServesAtOnce(*other)) found = {std::move(other), false};
   }
   ActOn(found);
 }
@@ -223,36 +220,8 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   }
 }
 
-// What leads no fetch of the whole may still be answered by what the shared tier has of it: a range,
-// or a HEAD.
-void Exchange::AskRemote() {
-  asked_remote_ = true;
-  remote_pending_ = worker_.remote()->Lookup(
-      key_, head_, rule_->cache,
-      [this](cache::Result<cache::StoredPtr> found) { OnRemote(std::move(found)); });
-}
-
-void Exchange::OnRemote(cache::Result<cache::StoredPtr> found) {
-  const auto self = shared_from_this();
-  const auto finished = std::move(remote_pending_);
-  worker_.SyncRedisMetrics();
-  if (!client_) return;
-  cache::Store::Found selected{nullptr, other_variants_};
-  if (found && *found) {
-    selected = {std::move(*found), false};
-    from_remote_ = true;
-    if (auto permit = worker_.store().TryLead(key_, head_, rule_->cache)) {
-      if (!permit.CompleteWith(selected.response, true)) {
-        permit.Release(Reason::kPurged);
-        selected = {nullptr, other_variants_};
-        from_remote_ = false;
-      }
-    }
-  }
-  ActOn(selected);
-}
-
 void Exchange::BeginFill() {
+  of_equivalent_ = false;
   const auto wake = [weak = weak_from_this(), loop = &worker_.loop()] {
     loop->Post([weak] {
       if (const auto self = weak.lock()) self->OnFillProgress();
@@ -280,6 +249,14 @@ void Exchange::BeginFill() {
       GoToOrigin();
     }
     return;
+  }
+  if (!stored_ && follow_equivalents_) {
+    auto begun = worker_.store().FollowEquivalent(key_, head_, rule_->cache, wake);
+    if (begun.role == cache::Store::Role::kFollower) {
+      of_equivalent_ = true;
+      Follow(std::move(begun.reader));
+      return;
+    }
   }
   BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake));
 }

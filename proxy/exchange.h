@@ -108,8 +108,11 @@ class Exchange final : public FetchHandler,
   void GiveUpKeying();
   void ActOn(const cache::Store::Found& found);
   void AskRemote();
+  bool AskRemoteForEquivalent();
+  bool ServesAtOnce(const cache::StoredResponse& response) const;
   void OnRemote(cache::Result<cache::StoredPtr> found);
   void BeginFill();
+  void LeaveEquivalent();
   std::string LeadablePart() const;
   void BeginOrFollow(cache::Store::Begun begun);
   void Follow(cache::FillReader reader);
@@ -196,6 +199,8 @@ class Exchange final : public FetchHandler,
   cache::FillReader reader_;
   std::shared_ptr<FillTask> task_;  // led by us
   bool followed_ = false;
+  bool follow_equivalents_ = true;
+  bool of_equivalent_ = false;  // `reader_` reads what is fetched for another URI
   bool refresh_early_ = false;
   int restarts_ = 0;
   net::Timer wait_timer_;

@@ -118,6 +118,13 @@ void Exchange::PumpReader() {
   while (client_ && reader_) {
     if (client_->unsent() > 0) return;  // OnClientWritable goes on
     const FillView view = reader_.View();
+    // It is no heir of another URI's fetch, and that one's failure need not be its own.
+    if (of_equivalent_ && !head_sent_ &&
+        (view.state == FillState::kPromoted || view.state == FillState::kReleased ||
+         view.state == FillState::kFailed)) {
+      LeaveEquivalent();
+      return;
+    }
     switch (view.state) {
       case FillState::kWaiting:
         if (reader_.Arm()) return;
@@ -181,6 +188,13 @@ void Exchange::PumpReader() {
 bool Exchange::BeginStreaming(const FillView& view) {
   wait_timer_.Cancel();
   const cache::StoredPtr& response = view.complete ? view.complete : view.head;
+  if (of_equivalent_ && (view.reason != Reason::kNone ||
+                         !cache::Store::Answers(*response, key_.text(), view.asked,
+                                                worker_.store().purges()) ||
+                         !ServesAtOnce(*response))) {
+    LeaveEquivalent();
+    return false;
+  }
   // A follower joined before the origin named what it selects by: is this its variant (4.1)? And a
   // stored part that was validated is for those alone whose range it holds.
   const bool other_variant =

@@ -147,7 +147,9 @@ void Exchange::FeedTee(std::string_view data) {
 void Exchange::FinishTee() {
   cache::StoredPtr stored = tee_.Finish();
   tee_ = {};
-  if (stored && tee_answers_others_) worker_.store().LearnEquivalents(*stored, asked_sequence_);
+  if (stored && tee_answers_others_) {
+    worker_.LearnEquivalents(*stored, rule_->cache, asked_sequence_);
+  }
   if (stored && part_) {
     stored = worker_.store().Grow(key_, head_, rule_->cache, *part_, stored);
   }

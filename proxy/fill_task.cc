@@ -195,7 +195,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
     return;
   }
   if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
-    worker_.store().LearnEquivalents(*updated, asked_sequence_);
+    worker_.LearnEquivalents(*updated, job_.rule->cache, asked_sequence_);
   }
   RenewRemotely(old, updated);
   if (updated->vary() != old->vary()) {
@@ -416,7 +416,9 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
     }
     cache::StoredPtr stored = FinishTagged(std::move(lines), fetch_time);
     stored_answer_ = stored != nullptr;
-    if (stored && answers_others_) worker_.store().LearnEquivalents(*stored, asked_sequence_);
+    if (stored && answers_others_) {
+      worker_.LearnEquivalents(*stored, job_.rule->cache, asked_sequence_);
+    }
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
     if (stored && job_.part && job_.prefix) {
       stored = worker_.store().Grow(job_.key, *job_.head, job_.rule->cache, *job_.prefix, stored);

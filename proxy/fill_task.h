@@ -81,6 +81,7 @@ class FillTask final : public FetchHandler,
 
  private:
   bool UseRemote(const cache::StoredPtr& response);
+  bool UseEquivalent(const cache::RemoteStore::Equivalent& found);
   void OnTurn(SharedFill::Go go);
   void StartFetch();
   bool HasJsonTags(const cache::ResponseHead& head) const;

@@ -27,6 +27,9 @@ void FillTask::Start() {
     shared_ = std::make_unique<SharedFill>(
         worker_, job,
         SharedFill::Hooks{[this](const cache::StoredPtr& found) { return UseRemote(found); },
+                          [this](const cache::RemoteStore::Equivalent& found) {
+                            return UseEquivalent(found);
+                          },
                           [this](SharedFill::Go go) { OnTurn(go); }});
     if (shared_->Start()) return;
   }
@@ -64,6 +67,23 @@ bool FillTask::UseRemote(const cache::StoredPtr& response) {
     job_.stored = response;
   }
   return false;
+}
+
+// It stays another URI's: good to be served while it is fresh, not to be validated for this one.
+bool FillTask::UseEquivalent(const cache::RemoteStore::Equivalent& found) {
+  const auto self = shared_from_this();
+  const cache::ResponseFacts& facts = found.response->facts();
+  const cache::Time now = worker_.WallNow();
+  if (!facts.IsFreshAt(now) || cache::Decide(*job_.head, &facts, false, now, job_.rule->cache).action !=
+                                   cache::Action::kServe) {
+    return false;
+  }
+  worker_.store().KeepEquivalent(found.response, *job_.head, job_.rule->cache, found.asked);
+  if (!Complete(found.response, /*insert=*/false)) return false;
+  from_remote_ = true;
+  TellLeader();
+  Done();
+  return true;
 }
 
 void FillTask::OnTurn(SharedFill::Go go) {

@@ -145,6 +145,11 @@ void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const Process
               "cause", kBadRecords, &M::l2_bad_records);
   out.Counted("satchel_l2_renewals_total", "Writes to Redis of the times alone, after a 304.",
               &M::l2_renewals);
+  out.Counted("satchel_l2_searches_total",
+              "Looks in Redis for an equivalent of a URI that is not there (No-Vary-Search).",
+              &M::l2_searches);
+  out.Counted("satchel_l2_equivalents_total", "Of those, what found a response.",
+              &M::l2_equivalents);
   out.Counted("satchel_l2_body_bytes_total",
               "Bytes of the bodies written to Redis, before compression.", &M::l2_body_bytes);
   out.Counted("satchel_l2_kept_bytes_total",

@@ -244,6 +244,8 @@ struct alignas(64) WorkerMetrics {
   Counters<L2Result> l2_deletes{};
   std::array<Counter, static_cast<size_t>(cache::BadRecord::kCount)> l2_bad_records{};
   Counter l2_renewals{0};    // of the writes, those of the times alone
+  Counter l2_searches{0};    // for equivalents (No-Vary-Search)
+  Counter l2_equivalents{0};  // of these, found
   Counter l2_body_bytes{0};  // of what was written, before compression
   Counter l2_kept_bytes{0};  // and as it was written, heads included
   Histogram l2_read_duration;

@@ -49,16 +49,35 @@ void SharedFill::OnLooked(const cache::Result<cache::StoredPtr>& found) {
     return;
   }
   if (!trying_) {
-    // A tier that does not answer in time has no say in who fetches either.
-    if (found && job_.takes_turns && job_.rule->cache.cluster_lock > cache::Millis(0)) {
-      Try();
-    } else {
-      Finish(Go::kFetch);
-    }
+    if (found_nothing_ && LookForEquivalent()) return;
+    GoOn(found.has_value());
     return;
   }
   looked_ = true;
   Settle();
+}
+
+bool SharedFill::LookForEquivalent() {
+  if (job_.background || std::exchange(searched_, true)) return false;
+  looking_ = worker_.remote()->LookupEquivalent(
+      *job_.key, *job_.head, job_.rule->cache, worker_.store().VarianceOf(*job_.key),
+      [this](const cache::RemoteStore::Equivalent& found) {
+        const auto finished = std::move(looking_);
+        worker_.SyncRedisMetrics();
+        if (found.response && hooks_.use_equivalent(found)) return;
+        GoOn(/*answered=*/true);
+      });
+  return looking_ != nullptr;
+}
+
+// Nothing of use was found.
+void SharedFill::GoOn(bool answered) {
+  // A tier that does not answer in time has no say in who fetches either.
+  if (answered && job_.takes_turns && job_.rule->cache.cluster_lock > cache::Millis(0)) {
+    Try();
+  } else {
+    Finish(Go::kFetch);
+  }
 }
 
 // Lock and lookup in one write: what another stored between our last look and the end of its lock

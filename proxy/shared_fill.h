@@ -44,6 +44,8 @@ class SharedFill {
     // Found in the shared tier. False: of no use, go on as if nothing were there. True: it calls
     // End() itself.
     std::function<bool(cache::StoredPtr)> use;
+    // Nothing of its own, but what answers for it too (No-Vary-Search). The same holds.
+    std::function<bool(const cache::RemoteStore::Equivalent&)> use_equivalent;
     // Once, unless something was used; the last thing done. Never before Start() has returned.
     std::function<void(Go)> go;
   };
@@ -68,6 +70,8 @@ class SharedFill {
  private:
   void Look();
   void OnLooked(const cache::Result<cache::StoredPtr>& found);
+  void GoOn(bool answered);
+  bool LookForEquivalent();
   void Try();
   void Settle();
   void Wait();
@@ -99,6 +103,7 @@ class SharedFill {
   int let_downs_ = 0;
   bool ended_ = false;
   bool found_nothing_ = false;
+  bool searched_ = false;  // for an equivalent
   int64_t wait_until_ms_ = 0;  // 0: no bound
   int64_t wait_started_ns_ = 0;
   net::Timer timer_;

@@ -306,6 +306,12 @@ cache::Millis Worker::FetchTime(const rules::Rule& rule) const {
   return rule.index < fetch_times_.size() ? fetch_times_[rule.index] : cache::Millis(0);
 }
 
+void Worker::LearnEquivalents(const cache::StoredResponse& response,
+                              const cache::Overrides& overrides, uint64_t asked) {
+  store().LearnEquivalents(response, asked);
+  if (redis_store_) redis_store_->PutEquivalent(response, overrides, asked);
+}
+
 void Worker::NoteFetchTime(const rules::Rule& rule, cache::Millis time) {
   if (rule.index >= fetch_times_.size()) fetch_times_.resize(rule.index + 1);
   fetch_times_[rule.index] = cache::SmoothFetchTime(fetch_times_[rule.index], time);
@@ -353,6 +359,8 @@ void Worker::SyncRedisMetrics() {
     set(metrics_.l2_bad_records[i], l2.bad_causes[i].Get());
   }
   set(metrics_.l2_renewals, l2.renewals.Get());
+  set(metrics_.l2_searches, l2.searches.Get());
+  set(metrics_.l2_equivalents, l2.equivalents.Get());
   set(metrics_.l2_body_bytes, l2.body_bytes.Get());
   set(metrics_.l2_kept_bytes, l2.kept_bytes.Get());
   const auto& locks = fleet_lock_->counters();

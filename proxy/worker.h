@@ -85,6 +85,10 @@ class Worker {
   AccessLog& access_log() { return access_log_; }
   net::Resolver& resolver() { return resolver_; }
   cache::RemoteStore* remote() { return redis_store_.get(); }  // null: memory alone
+  // The response, which is stored or about to be, answers other queries of its path too: made known to
+  // both tiers. `asked`: the last purge known when the origin was asked for it.
+  void LearnEquivalents(const cache::StoredResponse& response, const cache::Overrides& overrides,
+                        uint64_t asked);
   Purger& purger() { return shared_.purger; }
   // The same, and what else there is where Redis is configured.
   redis::RedisStore* redis_store() { return redis_store_.get(); }

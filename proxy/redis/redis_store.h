@@ -15,6 +15,7 @@
 #include "proxy/net/counter.h"
 #include "proxy/net/event_loop.h"
 #include "proxy/redis/commander.h"
+#include "proxy/redis/path_memory.h"
 #include "proxy/redis/record_keys.h"
 #include "proxy/redis/vary_memory.h"
 #include "rules/config.h"
@@ -41,6 +42,8 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter errors;           // no answer: lost connection, error reply, deadline
     net::Counter deadline_misses;  // also in errors
     net::Counter purged;           // also in misses
+    net::Counter searches;         // for equivalents of a URI of which there is nothing
+    net::Counter equivalents;      // of these, found
     net::Counter bad_records;      // what they were for is in bad_causes
     std::array<net::Counter, static_cast<size_t>(cache::BadRecord::kCount)> bad_causes;
     net::Counter puts;
@@ -66,6 +69,12 @@ class RedisStore final : public cache::RemoteStore {
 
   std::unique_ptr<Pending> Lookup(const cache::CacheKey& key, const cache::RequestHead& request,
                                   const cache::Overrides& overrides, LookupDone done) override;
+  std::unique_ptr<Pending> LookupEquivalent(
+      const cache::CacheKey& key, const cache::RequestHead& request,
+      const cache::Overrides& overrides,
+      const std::shared_ptr<const cache::SearchVariance>& known, EquivalentDone done) override;
+  void PutEquivalent(const cache::StoredResponse& response, const cache::Overrides& overrides,
+                     uint64_t asked) override;
   bool Put(cache::StoredPtr response, const cache::Overrides& overrides) override;
   void Renew(const cache::StoredPtr& old, cache::StoredPtr updated,
              const cache::Overrides& overrides, std::function<void(bool stored)> done) override;
@@ -82,6 +91,7 @@ class RedisStore final : public cache::RemoteStore {
 
  private:
   class LookupCall;
+  class SearchCall;
 
   bool MayPut(const cache::StoredResponse& response, const cache::Overrides& overrides,
               cache::Millis lifetime) const;
@@ -100,6 +110,7 @@ class RedisStore final : public cache::RemoteStore {
   std::shared_ptr<const RecordKeys> keys_;  // null: none
   const std::shared_ptr<RedisStore*> self_ = std::make_shared<RedisStore*>(this);
   const std::shared_ptr<VaryMemory> varies_ = std::make_shared<VaryMemory>();
+  PathMemory silent_paths_;
 };
 
 // How long a response is worth keeping for others, from `now` on: what is left of its freshness, the

@@ -379,6 +379,23 @@ TEST(EnvelopeTest, EveryFlippedBitOfAMarkerIsAMiss) {
   }
 }
 
+TEST(EnvelopeTest, ANoteTellsItsTextAndWhenItCameAbout) {
+  const Note note{.text = "http://origin.test/?a=1", .sequence = 1'800'000'000'000'001};
+  std::string record = SealNote(kKey, note);
+  const Result<Note> opened = OpenNote(record, kKey);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(*opened, note);
+  EXPECT_FALSE(IsEncrypted(record));
+  EXPECT_FALSE(OpenNote(record, "another"));
+  EXPECT_EQ(WhyNot(record), "a marker, not a response");
+  EXPECT_FALSE(OpenNote(Seal(RichResponse()), kKey));
+  for (size_t bit = 0; bit < record.size() * 8; ++bit) {
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ 1 << bit % 8);
+    ASSERT_FALSE(OpenNote(record, kKey)) << "bit " << bit;
+    record[bit / 8] = static_cast<char>(record[bit / 8] ^ 1 << bit % 8);
+  }
+}
+
 TEST(EnvelopeTest, ForeignBytesAreOfNoKind) {
   EXPECT_EQ(KindOf(""), RecordKind::kUnknown);
   EXPECT_EQ(KindOf(std::string(100, '\0')), RecordKind::kUnknown);

@@ -90,5 +90,39 @@ TEST(SearchTableTest, J2_ItIsBoundedAndForgetsTheOldestFirst) {
   EXPECT_TRUE(table.empty());
 }
 
+TEST(SearchTableTest, J2_EquivalentsThatAreFetchedAreAnnounced) {
+  SearchTable table(1 << 20);
+  EXPECT_EQ(table.Announce("http://a/p?utm=1"), "") << "nothing is known of the path";
+  EXPECT_EQ(table.Announce("http://a/p?utm=2"), "");
+  table.Learn("http://a/p?a=0", Variance("params=(\"utm\")"), 0);
+  EXPECT_EQ(table.Announce("http://a/p?utm=1&a=1"), "");
+  EXPECT_EQ(table.Announce("http://a/p?utm=1&a=1"), "") << "its own";
+  EXPECT_EQ(table.Announce("http://a/p?utm=2&a=1"), "http://a/p?utm=1&a=1");
+  EXPECT_EQ(table.Announce("http://a/p?utm=2&a=2"), "") << "no equivalent";
+  // The other one is not fetched any more.
+  EXPECT_EQ(table.Announce("http://a/p?utm=2&a=1", "http://a/p?utm=1&a=1"), "");
+  EXPECT_EQ(table.Announce("http://a/p?a=1"), "http://a/p?utm=2&a=1");
+}
+
+TEST(SearchTableTest, J2_WhatIsAnnouncedIsBounded) {
+  SearchTable table(1 << 20);
+  table.Learn("http://a/p?a=0", Variance("params=(\"utm\")"), 0);
+  for (int i = 0; i < 10'000; ++i) {
+    EXPECT_EQ(table.Announce("http://a/p?utm=1&a=" + std::to_string(i)), "");
+  }
+  EXPECT_EQ(table.Announce("http://a/p?a=0"), "") << "the oldest is forgotten";
+  EXPECT_EQ(table.Announce("http://a/p?a=9999"), "http://a/p?utm=1&a=9999");
+}
+
+TEST(SearchTableTest, J2_TheLatestVarianceOfAPathIsKnown) {
+  SearchTable table(1 << 20);
+  EXPECT_EQ(table.VarianceOf("http://a/p"), nullptr);
+  table.Learn("http://a/p?a=0", Variance("params=(\"utm\")"), 0);
+  table.Learn("http://a/p?a=0", Variance("key-order"), 0);
+  ASSERT_NE(table.VarianceOf("http://a/p?x"), nullptr);
+  EXPECT_TRUE(table.VarianceOf("http://a/p?x")->ignore_order);
+  EXPECT_EQ(table.VarianceOf("http://a/q"), nullptr);
+}
+
 }  // namespace
 }  // namespace satchel::cache

@@ -69,6 +69,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto again = OpenVaryMarker(SealVaryMarker(kKey, *vary), kKey);
     Require(again && *again == *vary);
   }
+  if (const auto note = OpenNote(record, kKey)) {
+    const auto again = OpenNote(SealNote(kKey, *note), kKey);
+    Require(again && *again == *note);
+  }
   if (auto reader = RecordReader::Begin(record, kKey, limits); reader && reader->chunks() > 0) {
     // No chunk: never a body.
     Require(!std::move(*reader).Finish());
