@@ -3,8 +3,15 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace satchel::net {
+
+void Outbox::Keep(Piece piece) {
+  if (!pieces_) pieces_ = std::make_unique<Pieces>();
+  size_ += piece.size;
+  pieces_->all.push_back(std::move(piece));
+}
 
 IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
                       std::shared_ptr<const void> hold) {
@@ -31,17 +38,15 @@ IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
       at += piece.iov_len - skip;
     }
     const char* data = copy.get();
-    pieces_.push_back({std::move(copy), data, left});
+    Keep({std::move(copy), data, left});
   } else {
     for (const iovec& piece : pieces) {
       const size_t skip = std::min(written, piece.iov_len);
       written -= skip;
       if (piece.iov_len == skip) continue;
-      pieces_.push_back({hold, static_cast<const char*>(piece.iov_base) + skip,
-                         piece.iov_len - skip});
+      Keep({hold, static_cast<const char*>(piece.iov_base) + skip, piece.iov_len - skip});
     }
   }
-  size_ += left;
   return IoStatus::kAgain;
 }
 
@@ -53,29 +58,29 @@ void Outbox::Queue(const iovec& piece, std::shared_ptr<const void> hold) {
     data = copy.get();
     hold = std::move(copy);
   }
-  pieces_.push_back({std::move(hold), data, piece.iov_len});
-  size_ += piece.iov_len;
+  Keep({std::move(hold), data, piece.iov_len});
 }
 
 IoStatus Outbox::Flush(Stream& stream) {
   while (size_ > 0) {
     iovec batch[64];
     size_t count = 0;
-    for (size_t i = first_; i < pieces_.size() && count < std::size(batch); ++i) {
-      batch[count++] = {const_cast<char*>(pieces_[i].data), pieces_[i].size};
+    const std::vector<Piece>& all = pieces_->all;
+    for (size_t i = pieces_->first; i < all.size() && count < std::size(batch); ++i) {
+      batch[count++] = {const_cast<char*>(all[i].data), all[i].size};
     }
     const IoResult result = stream.Write({batch, count});
     if (result.status != IoStatus::kOk) return result.status;
     size_ -= result.bytes;
     for (size_t left = result.bytes; left > 0;) {
-      Piece& first = pieces_[first_];
+      Piece& first = pieces_->all[pieces_->first];
       const size_t n = std::min(first.size, left);
       first.data += n;
       first.size -= n;
       left -= n;
       if (first.size == 0) {
         first.hold.reset();
-        ++first_;
+        ++pieces_->first;
       }
     }
     if (result.bytes == 0) return IoStatus::kAgain;
@@ -85,8 +90,7 @@ IoStatus Outbox::Flush(Stream& stream) {
 }
 
 void Outbox::Clear() {
-  pieces_ = {};
-  first_ = 0;
+  pieces_.reset();
   size_ = 0;
 }
 

@@ -36,9 +36,13 @@ class Outbox {
     const char* data;
     size_t size;
   };
-  // A vector and not a deque: an empty one holds no memory, and most connections are idle.
-  std::vector<Piece> pieces_;
-  size_t first_ = 0;  // of pieces_, not yet written
+  struct Pieces {
+    std::vector<Piece> all;
+    size_t first = 0;  // not yet written
+  };
+  void Keep(Piece piece);
+
+  std::unique_ptr<Pieces> pieces_;  // null when empty: most connections are idle
   size_t size_ = 0;
 };
 

@@ -14,9 +14,9 @@ namespace satchel::net {
 
 Stream::Stream(Stream&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
-      wants_write_(other.wants_write_),
+      handshake_error_(other.handshake_error_),
       ssl_(std::exchange(other.ssl_, nullptr)),
-      handshake_error_(other.handshake_error_) {}
+      wants_write_(other.wants_write_) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   if (this != &other) {
@@ -48,7 +48,7 @@ IoStatus Stream::Handshake(bool as_client) {
   ERR_clear_error();
   const int result = as_client ? SSL_connect(ssl_) : SSL_accept(ssl_);
   if (result == 1) return IoStatus::kOk;
-  handshake_error_ = ERR_peek_error();
+  handshake_error_ = static_cast<uint32_t>(ERR_peek_error());
   return TlsStatus(result);
 }
 

@@ -60,9 +60,9 @@ class Stream {
   IoStatus TlsStatus(int result);
 
   int fd_ = -1;
-  bool wants_write_ = false;
+  uint32_t handshake_error_ = 0;  // OpenSSL's code, which has 32 bits
   SSL* ssl_ = nullptr;
-  unsigned long handshake_error_ = 0;  // OpenSSL's code
+  bool wants_write_ = false;
 };
 
 }  // namespace satchel::net
