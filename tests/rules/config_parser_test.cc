@@ -292,7 +292,7 @@ TEST(IncludeTest, ClashesNameTheFile) {
             "more.yaml:2:6: log: stands in rules.yaml already; keep one of them\n"
             "more.yaml:3:10: include: stands in an included file; name all files in the main one\n"
             "more.yaml:4:1: foo: unknown key; known here: admin, defaults, include, listeners, "
-            "log, plans, purge, rate_limits, rules, shutdown, stores, upstreams, version or workers\n");
+            "log, plans, purge, rate_limits, rules, shutdown, stores, upstreams, version, warmup or workers\n");
 }
 
 }  // namespace
