@@ -34,11 +34,14 @@ TEST_F(PurgeFleetTest, WhatOnePurgesNoneServesOnceAllConfirmed) {
     ASSERT_TRUE(report["silent"].empty());
     ExpectAll("/", std::to_string(i));
   }
-  for (const auto& one : all) {
-    const Metrics metrics = one->ReadMetrics();
-    EXPECT_GE(metrics.Sum("satchel_purge_batches_total", {"way=\"received\""}), 13);
-    EXPECT_GT(metrics.Sum("satchel_purge_lag_seconds"), 0);
-    EXPECT_LT(metrics.Sum("satchel_purge_lag_seconds"), 5);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_GE(all[i]->ReadMetrics().Sum("satchel_purge_batches_total", {"way=\"received\""}), 13);
+    // A message may be here before Redis' clock, as it is known here, says that it was sent.
+    EXPECT_TRUE(Eventually([&] {
+      Purge(*all[(i + 1) % 3], {{"tags", "v"}});
+      const double lag = all[i]->ReadMetrics().Sum("satchel_purge_lag_seconds");
+      return lag > 0 && lag < 5;
+    }));
   }
 }
 
