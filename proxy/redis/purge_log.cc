@@ -178,9 +178,9 @@ void PurgeLog::OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply
     if (again && reply) Read();
     return;
   }
-  ApplyRead(after, *part);
+  const bool all = ApplyRead(after, *part);
   purges_.SetClockOffset(cache::Millis(commander_.clock_offset_us(key_) / 1000));
-  if (reading_) return;  // there is more
+  if (!all) return;  // nothing is proven before the rest has been read
   proof_ms_ = sent_ms;
   if (!again) after_gap_ = false;  // else the gap came while this was read
   SetCoherent(unpublished_.empty() && !publishing_);
@@ -196,8 +196,8 @@ void PurgeLog::OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply
   PublishWaiting();
 }
 
-// Begins another read if this one did not bring everything.
-void PurgeLog::ApplyRead(uint64_t after, const PurgeLogPart& part) {
+// False: this did not bring everything, and another read was begun.
+bool PurgeLog::ApplyRead(uint64_t after, const PurgeLogPart& part) {
   if (part.born != born_) {
     // The first log we see, or one that came after the one we knew was lost. What was purged in
     // between, and what before, nobody knows.
@@ -209,7 +209,7 @@ void PurgeLog::ApplyRead(uint64_t after, const PurgeLogPart& part) {
     went_back_ = false;
     if (after != 0) {
       Read();
-      return;
+      return false;
     }
   }
   if (part.floor > after) purges_.Doubt(part.floor, false);
@@ -220,10 +220,11 @@ void PurgeLog::ApplyRead(uint64_t after, const PurgeLogPart& part) {
   }
   if (part.more) {
     Read();
-    return;
+    return false;
   }
   purges_.Advance(part.head);
   position_ = std::max(position_, part.head);
+  return true;
 }
 
 void PurgeLog::Progress(bool acknowledge) {

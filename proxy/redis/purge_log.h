@@ -120,7 +120,7 @@ class PurgeLog {
   void OnMessage(std::string_view message);
   void Read();
   void OnRead(uint64_t after, int64_t sent_ms, const cache::Result<Reply>& reply);
-  void ApplyRead(uint64_t after, const PurgeLogPart& part);
+  bool ApplyRead(uint64_t after, const PurgeLogPart& part);
   void Apply(const std::vector<cache::PurgeRecord>& records, uint64_t sequence);
   void Publish(std::vector<cache::PurgeRecord> records, bool acknowledge, Done done);
   void OnPublished(const std::vector<cache::PurgeRecord>& records, const Reply& reply, Done done);
