@@ -321,10 +321,12 @@ def stale_herds(bench, targets):
     for target in targets:
         paths[target.name] = f"/delay/{HERD_DELAY_MS}/size/1024/{bench.fresh()}?brief"
         measure.fetch(target.port, paths[target.name])
-    time.sleep(2.2)  # fresh for one second, and some servers count whole seconds
+    # Fresh for one second by the origin's clock, and some servers count whole seconds.
+    measure.fetch(bench.origin_port, f"/delay/2200/size/1/{bench.fresh()}")
     for target in targets:
         before, result = burst(bench, target, paths[target.name])
-        time.sleep((HERD_DELAY_MS + 50) / 1000)  # the refresh in the background ends
-        samples[target.name] = {"fetches": bench.origin_count() - before,
+        # A miss that takes as long as the refresh in the background and began after it.
+        measure.fetch(target.port, f"/delay/{HERD_DELAY_MS}/size/1/{bench.fresh()}")
+        samples[target.name] = {"fetches": bench.origin_count() - before - 1,
                                 "p50": result["p50_us"] / 1000, "p99": result["p99_us"] / 1000}
     return samples

@@ -128,15 +128,19 @@ def stop(process, patience=4.0):
 
 
 def wait_for_port(port, process, seconds=10.0):
+    """Waits for the process to listen or to end, whichever comes first."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"ended with status {process.returncode} before it listened")
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return
         except OSError:
-            time.sleep(0.02)
+            pass
+        try:
+            status = process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        raise RuntimeError(f"ended with status {status} before it listened")
     raise RuntimeError(f"port {port} never answered")
 
 
@@ -167,26 +171,16 @@ class Strace:
 
     def __init__(self, pids, folder):
         self.output = os.path.join(folder, "strace.txt")
-        wanted = [tid for pid in pids for tid in threads(pid)]
         command = ["strace", "-c", "-f", "-o", self.output]
         for pid in pids:
             command += ["-p", str(pid)]
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + 5
-        while not all(self.traced(tid) for tid in wanted):
-            if time.monotonic() > end or self.process.poll() is not None:
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        # It says so of each process once it holds all its threads, and ends when it cannot.
+        for _ in pids:
+            line = self.process.stderr.readline()
+            if " attached" not in line:
                 self.finish()
-                raise RuntimeError("strace could not attach")
-            time.sleep(0.02)
-
-    @staticmethod
-    def traced(tid):
-        """True also for a thread that has ended meanwhile."""
-        try:
-            with open(f"/proc/{tid}/status", encoding="utf-8", errors="replace") as file:
-                return "TracerPid:\t0\n" not in file.read()
-        except OSError:
-            return True
+                raise RuntimeError(f"strace could not attach: {line.strip()}")
 
     def finish(self):
         """{call: count}."""
