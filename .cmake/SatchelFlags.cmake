@@ -79,13 +79,13 @@ if(SATCHEL_HARDENING)
   add_link_options(-pie -Wl,-z,relro,-z,now,-z,noexecstack)
 endif()
 
-# Link-time optimisation for the binary and the benchmarks. The libraries' objects also hold plain
-# code ("fat"), so that the tests link without a second optimisation of everything.
+# Link-time optimisation for the binary and the benchmarks. Where there are tests the libraries'
+# objects also hold plain code ("fat"), so that they link without a second optimisation of everything.
 # satchel_lto(target...) asks for it, satchel_no_lto(target...) links the plain code.
 function(satchel_lto)
   if(SATCHEL_LTO)
     foreach(target IN LISTS ARGN)
-      target_compile_options(${target} PRIVATE -flto=auto -ffat-lto-objects)
+      target_compile_options(${target} PRIVATE -flto=auto $<$<BOOL:${SATCHEL_TESTS}>:-ffat-lto-objects>)
       target_link_options(${target} PRIVATE -flto=auto -O2)
     endforeach()
   endif()

@@ -19,7 +19,7 @@ work=$(mktemp -d)
 started=()
 passed=0
 failed=0
-pid='' shop='' status='' seconds='' # set by start, start_shop and ask
+pid='' shop='' redis_pid='' redis_url='' status='' seconds='' # set by start, start_shop, start_redis and ask
 
 finish() {
   local code=$? pid end log
@@ -96,6 +96,22 @@ start_shop() {
   start "$name" python3 -B "$examples/bookshop/bookshop.py" --port "$port" --db "$work/$name.db"
   shop=127.0.0.1:$port
   wait_for "http://$shop/healthz"
+}
+
+# start_redis: a private Redis that keeps nothing; sets $redis_pid and $redis_url.
+start_redis() {
+  local port end=$((SECONDS + 10))
+  read -r port < <(free_ports 1)
+  start redis redis-server --port "$port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work"
+  redis_pid=$pid redis_url=redis://127.0.0.1:$port/0
+  until (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || [ $SECONDS -ge $end ]; do sleep 0.05; done
+}
+
+# start_instance NAME WEB-PORT ADMIN-PORT RULES: one Satchel of several before the shop, on that Redis.
+start_instance() {
+  start "$1" env LISTEN="127.0.0.1:$2" ADMIN="127.0.0.1:$3" APP="$shop" REDIS_URL="$redis_url" \
+    "$SATCHEL" run -c "$4"
+  wait_for "http://127.0.0.1:$3/readyz"
 }
 
 # ask CURL-ARGUMENTS...: one request. Sets $status and $seconds; header NAME and body read the answer.

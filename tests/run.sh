@@ -14,7 +14,8 @@
 #   examples  the commands of examples/, against the binary as it is shipped (release preset)
 #
 # A stage that fails does not keep the next from running. JOBS sets the parallelism (default: the
-# number of CPUs). The last line is "N passed, N failed"; the exit code is 0 only if nothing failed.
+# number of CPUs); of the integration tests, which mostly wait, twice as many run at once. The last
+# line is "N passed, N failed"; the exit code is 0 only if nothing failed.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
@@ -22,7 +23,7 @@ cd "$root" || exit 1
 all_stages=(dev asan tsan examples)
 stages=()
 install=yes
-usage() { sed -n '2,19s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '2,20s/^# \{0,1\}//p' "$0"; }
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) stages+=(dev) ;;
@@ -84,8 +85,9 @@ build() {
 # and counts.
 tests() {
   local stage=$1 folder=$output/$2 junit=$output/$1-$2-junit.xml reports=$output/$1-$2-reports
-  local runner=() report
+  local runner=() report at_once=$jobs
   shift 2
+  [[ "$*" != "-L ^integration_tests$" ]] || at_once=$((2 * jobs))
   echo "== $stage: tests"
   rm -rf "$junit" "$reports"
   mkdir -p "$reports"
@@ -101,7 +103,7 @@ tests() {
   ASAN_OPTIONS="$common:quarantine_size_mb=16:detect_stack_use_after_return=1:strict_string_checks=1" \
   UBSAN_OPTIONS="$common:print_stacktrace=1" \
   TSAN_OPTIONS="$common:second_deadlock_stack=1:halt_on_error=1" \
-    "${runner[@]}" ctest --test-dir "$folder" -j "$jobs" --output-on-failure \
+    "${runner[@]}" ctest --test-dir "$folder" -j "$at_once" --output-on-failure \
     --no-tests=error --output-junit "$junit" "$@" | grep -vE '^ +Start +[0-9]+: |^ *[0-9]+/[0-9]+ .* Passed '
 
   if [ ! -s "$junit" ]; then
@@ -136,7 +138,7 @@ junit_count() {
 }
 
 run_dev() {
-  build dev dev all && tests dev dev
+  build dev dev all && tests dev dev -LE '^integration_tests$' && integration dev
 }
 
 run_asan() {

@@ -10,19 +10,10 @@ if ! command -v redis-server >/dev/null; then
 fi
 
 start_shop
-read -r redis_port web1 admin1 web2 admin2 < <(free_ports 5)
-start redis redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --dir "$work"
-redis_pid=$pid
-end=$((SECONDS + 10))
-until (exec 3<>"/dev/tcp/127.0.0.1/$redis_port") 2>/dev/null || [ $SECONDS -ge $end ]; do sleep 0.05; done
-
-instance() {
-  start "$1" env LISTEN="127.0.0.1:$2" ADMIN="127.0.0.1:$3" APP="$shop" \
-    REDIS_URL="redis://127.0.0.1:$redis_port/0" "$SATCHEL" run -c "$here/rules.yaml"
-  wait_for "http://127.0.0.1:$3/readyz"
-}
-instance one "$web1" "$admin1"
-instance two "$web2" "$admin2"
+read -r web1 admin1 web2 admin2 < <(free_ports 4)
+start_redis
+start_instance one "$web1" "$admin1" "$here/rules.yaml"
+start_instance two "$web2" "$admin2" "$here/rules.yaml"
 one=http://127.0.0.1:$web1 two=http://127.0.0.1:$web2
 
 ask "$one/api/books/1" -H 'Host: shop.example'

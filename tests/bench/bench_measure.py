@@ -1,4 +1,5 @@
 """Reading what a process used: CPU time, memory, system calls. Linux, /proc."""
+import contextlib
 import os
 import re
 import signal
@@ -142,6 +143,19 @@ def wait_for_port(port, process, seconds=10.0):
             continue
         raise RuntimeError(f"ended with status {status} before it listened")
     raise RuntimeError(f"port {port} never answered")
+
+
+@contextlib.contextmanager
+def origin_server(bin_dir):
+    """The port of an origin that lives as long as the block."""
+    port = free_port()
+    process = subprocess.Popen([os.path.join(bin_dir, "origin_server"), str(port)],
+                               preexec_fn=pin(CLIENT_CORE))
+    try:
+        wait_for_port(port, process)
+        yield port
+    finally:
+        stop(process)
 
 
 def fetch(port, path, tls=False):

@@ -19,7 +19,8 @@ import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bench_measure import cpu_seconds, free_port, pin, stop, tree, wait_for_port  # noqa: E402
+from bench_measure import (CLIENT_CORE, SERVER_CORE, cpu_seconds, free_port, origin_server,  # noqa: E402
+                           pin, stop, tree, wait_for_port)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "proxy/redis/lua/sliding_window.lua"
@@ -32,7 +33,7 @@ class Redis:
         self.port = free_port()
         self.process = subprocess.Popen(
             ["redis-server", "--port", str(self.port), "--save", "", "--appendonly", "no",
-             "--dir", str(folder)], stdout=subprocess.DEVNULL, preexec_fn=lambda: pin(1))
+             "--dir", str(folder)], stdout=subprocess.DEVNULL, preexec_fn=pin(CLIENT_CORE))
         wait_for_port(self.port, self.process)
         self.socket = socket.create_connection(("127.0.0.1", self.port))
         self.input = self.socket.makefile("rb")
@@ -141,7 +142,7 @@ LIMIT = """rate_limits:
 def load(tools, port, path, ms, pids, *options):
     client = subprocess.Popen([str(tools / "load_client"), str(port), path, "--ms", str(ms), *options],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                              preexec_fn=lambda: pin(1))
+                              preexec_fn=pin(CLIENT_CORE))
     client.stdout.readline()
     before = cpu_seconds(pids)
     client.stdin.write("\n")
@@ -160,7 +161,7 @@ def satchel_cell(arguments, redis, origin_port, folder, rate, more, path, *optio
     file.write_text(CONFIG.format(port=port, origin=origin_port, redis=redis.port, limits=limits))
     process = subprocess.Popen([arguments.satchel, "run", "-c", str(file)],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               preexec_fn=lambda: pin(0))
+                               preexec_fn=pin(SERVER_CORE))
     try:
         wait_for_port(port, process)
         pids = tree(process.pid)
@@ -175,12 +176,7 @@ def satchel_cell(arguments, redis, origin_port, folder, rate, more, path, *optio
 
 
 def satchel_costs(arguments, redis, folder):
-    origin_port = free_port()
-    origin = subprocess.Popen([str(arguments.tools / "origin_server"), str(origin_port)],
-                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                              preexec_fn=lambda: pin(1))
-    try:
-        wait_for_port(origin_port, origin)
+    with origin_server(arguments.tools) as origin_port:
         hot, spread = "/size/1024?k=hot", "/size/1024?k="
         many = ["--zipf", "100000"]
         cells = [
@@ -200,8 +196,6 @@ def satchel_costs(arguments, redis, folder):
             errors = sum(r[3]["errors"] for r in rows)
             middle = [statistics.median(r[i] for r in rows) for i in range(3)]
             yield name, middle[0], middle[0] / base, middle[1], middle[2], errors
-    finally:
-        stop(origin)
 
 
 def main():

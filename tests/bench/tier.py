@@ -7,7 +7,6 @@ Starts a private redis-server and Satchel on free ports of the loopback; Redis, 
 client on core 1, Satchel with one worker on core 0. Prints tables. See "Shared tier" in README.md.
 """
 import argparse
-import contextlib
 import http.client
 import json
 import os
@@ -21,7 +20,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bench_measure import cpu_seconds, free_port, pin, stop, tree, wait_for_port  # noqa: E402
+from bench_measure import (SERVER_CORE, cpu_seconds, free_port, origin_server, pin,  # noqa: E402
+                           stop, tree, wait_for_port)
 from limits import ROOT, Redis, load  # noqa: E402
 
 CONFIG = """version: 1
@@ -49,7 +49,7 @@ class Satchel:
                                       l1="" if remember else ", max_object: 1B"))
         self.process = subprocess.Popen([arguments.satchel, "run", "-c", str(file)],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                        preexec_fn=lambda: pin(0))
+                                        preexec_fn=pin(SERVER_CORE))
         wait_for_port(self.port, self.process)
         wait_for_port(self.admin, self.process)
         self.pids = tree(self.process.pid)
@@ -66,19 +66,6 @@ class Satchel:
     def metric(self, name):
         found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", self.ask("GET", "/metrics"), re.M)
         return sum(map(float, found))
-
-
-@contextlib.contextmanager
-def origin_server(arguments):
-    port = free_port()
-    process = subprocess.Popen([str(arguments.tools / "origin_server"), str(port)],
-                               stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                               preexec_fn=lambda: pin(1))
-    try:
-        wait_for_port(port, process)
-        yield port
-    finally:
-        stop(process)
 
 
 def times(arguments, satchel, path, count, *options):
@@ -216,7 +203,7 @@ def main():
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         redis = Redis(folder)
         try:
-            with origin_server(arguments) as origin:
+            with origin_server(arguments.tools) as origin:
                 print("| one request at a time | p50 us | p99 us |\n|---|---|---|")
                 for name, middle, high in latency(arguments, folder, redis, origin):
                     print(f"| {name} | {middle:.0f} | {high:.0f} |")

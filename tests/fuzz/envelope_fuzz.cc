@@ -3,22 +3,18 @@
 // being sealed and opened again.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <string_view>
 
 #include "cache/base/crc32c.h"
 #include "cache/envelope.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 constexpr std::string_view kKey = "http://origin.test/";
 constexpr size_t kHeadSize = satchel::cache::RecordHead::kSize;
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
 
 void Write32(std::string& bytes, size_t at, uint32_t value) {
   for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<char>(value >> (8 * i) & 0xFF);

@@ -1,7 +1,6 @@
 // What others say about limits: what an answer cost, the origin's own limit fields, messages
 // between instances, whom an operator asks for.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -9,14 +8,11 @@
 #include "proxy/limit_control.h"
 #include "proxy/limit_fields.h"
 #include "proxy/limits_admin.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace satchel;
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
 
 rules::RateLimitPolicy MakePolicy(rules::OriginFields origin) {
   rules::RateLimitPolicy policy;

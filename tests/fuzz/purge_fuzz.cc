@@ -1,19 +1,15 @@
 // What others say about purges: names in the log, messages on the channel, JSON of people and
 // applications, bodies with tags in them.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "proxy/json_tags.h"
 #include "proxy/purge_events.h"
 #include "proxy/purge_request.h"
 #include "proxy/redis/purge_log.h"
+#include "tests/fuzz/require.h"
 
 namespace {
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
 
 const satchel::rules::PurgeConfig& Config() {
   static const satchel::rules::PurgeConfig config = [] {

@@ -1,20 +1,12 @@
 // What reading the purge log brings, as Redis sends it. A broken server, or one that somebody else
 // writes to, may say anything.
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "cache/purges.h"
 #include "proxy/redis/purge_log.h"
 #include "proxy/redis/resp.h"
-
-namespace {
-
-void Require(bool holds) {
-  if (!holds) std::abort();
-}
-
-}  // namespace
+#include "tests/fuzz/require.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace satchel;

@@ -2,13 +2,13 @@
 // checked, printed, and parsed again to the same.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "rules/check.h"
 #include "rules/config_parser.h"
 #include "rules/rule_set.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
@@ -36,10 +36,6 @@ class FuzzLoader : public satchel::rules::Loader {
  private:
   std::string_view content_;
 };
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 }  // namespace
 

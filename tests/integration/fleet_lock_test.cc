@@ -8,7 +8,16 @@
 namespace satchel::testing {
 namespace {
 
-class FleetLockTest : public FleetTest {};
+class FleetLockTest : public FleetTest {
+ protected:
+  // The origin answers "/" with x once `barrier` is released.
+  void HoldAs(const std::string& barrier) {
+    origin.On("/", [barrier](OriginExchange& exchange) {
+      exchange.Hold(barrier);
+      exchange.Respond(Fresh("x"));
+    });
+  }
+};
 
 TEST_F(FleetLockTest, HundredsOfClientsOfThreeInstancesMakeOneRequestForAColdKey) {
   const std::string body = Pattern(0, 50'000);
@@ -47,10 +56,7 @@ TEST_F(FleetLockTest, EveryColdKeyIsFetchedOnceHoweverTheRequestsFall) {
 }
 
 TEST_F(FleetLockTest, AHolderThatDiesHasOneHeir) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("first");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("first");
   StartFleet(FleetConfig("cluster_lock: 1s, wait: 60s"));
   RawClient doomed = fleet[0]->Connect();
   ASSERT_TRUE(doomed.Send(Request("GET", "/")));
@@ -255,10 +261,7 @@ TEST_F(FleetLockTest, WhoHasWaitedLongEnoughFetchesForItself) {
 }
 
 TEST_F(FleetLockTest, SwitchedOffEachInstanceFetchesForItself) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("all");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("all");
   StartFleet(FleetConfig("cluster_lock: off"));
   std::vector<RawClient> clients = Crowd(5, "/");
   ASSERT_TRUE(origin.WaitUntilHeld("all", 3));
@@ -268,10 +271,7 @@ TEST_F(FleetLockTest, SwitchedOffEachInstanceFetchesForItself) {
 }
 
 TEST_F(FleetLockTest, ARedisThatGoesAwayKeepsNobodyWaiting) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("all");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("all");
   StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
   std::vector<RawClient> clients = Crowd(5, "/");
   ASSERT_TRUE(origin.WaitUntilHeld("all"));
@@ -283,10 +283,7 @@ TEST_F(FleetLockTest, ARedisThatGoesAwayKeepsNobodyWaiting) {
 }
 
 TEST_F(FleetLockTest, AHolderThatLivesKeepsTheLockHoweverSlowItsOrigin) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("slow");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("slow");
   StartFleet(FleetConfig("cluster_lock: 10m, wait: 10m"));
   std::vector<RawClient> clients = Crowd(1, "/");
   ASSERT_TRUE(origin.WaitUntilHeld("slow"));
@@ -303,10 +300,7 @@ TEST_F(FleetLockTest, AHolderThatLivesKeepsTheLockHoweverSlowItsOrigin) {
 }
 
 TEST_F(FleetLockTest, AHolderThatLosesRedisKeepsOthersForItsLeaseAlone) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("all");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("all");
   FaultRelay relay(redis.address());
   SatchelConfig behind = FleetConfig("cluster_lock: 10m, wait: 10m");
   behind.l2 = "redis: \"redis://" + relay.address() + "/0\", deadline: 5s";
@@ -370,10 +364,7 @@ TEST_F(FleetLockTest, WordsThatAreNotTrueAreBelievedOnceOnly) {
 }
 
 TEST_F(FleetLockTest, NoKeyStaysWithoutATimeToLive) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.Hold("held");
-    exchange.Respond(Fresh("x"));
-  });
+  HoldAs("held");
   StartFleet(FleetConfig());
   std::vector<RawClient> clients = Crowd(1, "/");
   ASSERT_TRUE(origin.WaitUntilHeld("held"));

@@ -21,6 +21,12 @@ class PartialTierTest : public PartialTest {
   bool WaitForRecords() {
     return Eventually([&] { return !redis.Records().empty(); });
   }
+  void StoreAPart() {
+    Start(WithRedis());
+    WaitForConnections(*satchel);
+    GetRange("4-12");
+    ASSERT_TRUE(WaitForRecords());
+  }
   RedisProcess redis;
 };
 
@@ -45,10 +51,7 @@ TEST_F(PartialTierTest, ARangeAndAHeadAreAnsweredFromTheSharedTier) {
 
 TEST_F(PartialTierTest, F6_APartIsSharedWhereNothingElseIs) {
   ServeRanges();
-  Start(WithRedis());
-  WaitForConnections(*satchel);
-  GetRange("4-12");
-  ASSERT_TRUE(WaitForRecords());
+  StoreAPart();
   SatchelProcess other(WithRedis());
   WaitForConnections(other);
   const Response part = other.Get("/", {{"Range", "bytes=5-7"}});
@@ -67,10 +70,7 @@ TEST_F(PartialTierTest, F6_APartInTheSharedTierNeverAnswersAFullRequest) {
     }
     AnswerRanges(exchange, "\"v1\"");
   });
-  Start(WithRedis());
-  WaitForConnections(*satchel);
-  GetRange("4-12");
-  ASSERT_TRUE(WaitForRecords());
+  StoreAPart();
   SatchelProcess other(WithRedis());
   WaitForConnections(other);
   const Response whole = other.Get("/");

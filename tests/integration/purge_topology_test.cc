@@ -118,6 +118,7 @@ TEST_F(EncryptedTopologyTest, AClusterIsUsedOverTls) {
   ASSERT_EQ(cluster.node(owner + 3).Command({"CLUSTER", "FAILOVER"}), "OK");
   ASSERT_TRUE(Eventually([&] { return cluster.IsMaster(owner + 3); }));
   EXPECT_TRUE(PurgeAndLook(5));
+  ASSERT_TRUE(Coherent(kFailOver));  // or the shared store would be passed over
   for (int i = 0; i < 30; ++i) At(*all[1], "/" + std::to_string(i));
   EXPECT_GE(
       all[1]->ReadMetrics().Sum("satchel_tier_lookups_total", {"tier=\"l2\"", "result=\"hit\""}),

@@ -51,11 +51,7 @@ struct Node {
   Node(const net::Address* server, SharedLimits& shared, RateLimiter::Options options = {},
        redis::Client::Options client_options = {}) {
     if (server != nullptr) {
-      client_options.host = server->IpText();
-      client_options.port = server->port();
-      client_options.backoff = {.first_ms = 10, .max_ms = 40};
-      // The machine may be busy: what is tested here is not speed.
-      client_options.connect_timeout_ms = 10'000;
+      client_options = redis::PatientOptions(*server, client_options);
       client_options.limits.stall_ms = 60'000;
       client = std::make_unique<redis::Client>(loop, resolver, client_options);
     }

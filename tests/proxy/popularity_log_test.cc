@@ -21,13 +21,9 @@ constexpr int64_t kHour = 492'314;  // since 1970
 class PopularityLogTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const net::Address address = *net::Address::Parse(server.address());
-    redis::Client::Options options;
-    options.host = address.IpText();
-    options.port = address.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
-    options.connect_timeout_ms = 10'000;
-    client = std::make_unique<redis::Client>(loop, resolver, options);
+    client = std::make_unique<redis::Client>(
+        loop, resolver,
+        redis::PatientOptions<redis::Client::Options>(*net::Address::Parse(server.address())));
     log = std::make_unique<PopularityLog>(loop, *client, "satchel", popularity, [this] { return now; });
     client->Start();
     ASSERT_TRUE(TurnUntil(loop, [&] { return client->available(""); }));

@@ -41,13 +41,9 @@ class PurgeScheduleTest : public ::testing::Test {
   std::unique_ptr<Instance> Start(const std::string& name, bool shared = true) {
     auto instance = std::make_unique<Instance>();
     if (shared) {
-      const net::Address address = *net::Address::Parse(server.address());
-      redis::Client::Options options;
-      options.host = address.IpText();
-      options.port = address.port();
-      options.backoff = {.first_ms = 10, .max_ms = 40};
-      options.connect_timeout_ms = 10'000;
-      instance->client = std::make_unique<redis::Client>(loop, resolver, options);
+      instance->client = std::make_unique<redis::Client>(
+          loop, resolver,
+          redis::PatientOptions<redis::Client::Options>(*net::Address::Parse(server.address())));
     }
     instance->schedule = std::make_unique<PurgeSchedule>(
         loop, instance->client.get(),

@@ -22,13 +22,9 @@ class ClientTest : public ::testing::Test {
  protected:
   static Client::Options At(const std::string& address) {
     const net::Address parsed = *net::Address::Parse(address);
-    Client::Options options;
-    options.host = parsed.is_unix() ? address : parsed.IpText();
-    options.port = parsed.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
+    auto options = PatientOptions<Client::Options>(parsed);
+    if (parsed.is_unix()) options.host = address;
     options.breaker = {.failures = 5, .open_ms = 50, .max_open_ms = 200};
-    // The machine may be busy: few of these tests are about speed.
-    options.connect_timeout_ms = 10'000;
     options.limits.stall_ms = 60'000;
     return options;
   }

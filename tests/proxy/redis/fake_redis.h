@@ -40,6 +40,17 @@ inline void TurnFor(net::EventLoop& loop, int64_t ms) {
       loop, [] { return false; }, ms);
 }
 
+// Options of a Client or Subscriber for a server that a test may stop and start: tries again soon, and
+// gives up on nothing because the machine is busy.
+template <typename Options>
+Options PatientOptions(const net::Address& server, Options options = {}) {
+  options.host = server.IpText();
+  options.port = server.port();
+  options.backoff = {.first_ms = 10, .max_ms = 40};
+  options.connect_timeout_ms = 10'000;
+  return options;
+}
+
 class FakeRedis {
  public:
   explicit FakeRedis(net::EventLoop& loop)

@@ -26,12 +26,7 @@ struct Instance {
   Instance(net::EventLoop& the_loop, const net::Address& server, std::string holder,
            int64_t deadline_ms = 10'000)
       : loop(the_loop), resolver(loop) {
-    Client::Options options;
-    options.host = server.IpText();
-    options.port = server.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
-    options.connect_timeout_ms = 10'000;
-    client = std::make_unique<Client>(loop, resolver, options);
+    client = std::make_unique<Client>(loop, resolver, PatientOptions<Client::Options>(server));
     lock = std::make_unique<FleetLock>(
         loop, *client,
         FleetLock::Options{

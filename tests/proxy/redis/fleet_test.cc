@@ -18,13 +18,8 @@ struct Member {
   Member(net::EventLoop& event_loop, net::Resolver& resolver, const std::string& server,
          const std::string& name, int64_t interval_ms)
       : loop(event_loop) {
-    const net::Address address = *net::Address::Parse(server);
-    Client::Options options;
-    options.host = address.IpText();
-    options.port = address.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
-    options.connect_timeout_ms = 10'000;
-    client = std::make_unique<Client>(loop, resolver, options);
+    client = std::make_unique<Client>(loop, resolver,
+                                      PatientOptions<Client::Options>(*net::Address::Parse(server)));
     fleet = std::make_unique<Fleet>(
         loop, *client,
         Fleet::Options{.name = name, .interval_ms = interval_ms, .deadline_ms = 10'000});

@@ -21,10 +21,7 @@ using Texts = std::vector<std::string>;
 class NodeTest : public ::testing::Test {
  protected:
   void Start(const net::Address& address, Client::Options options = {}) {
-    options.host = address.IpText();
-    options.port = address.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
-    options.connect_timeout_ms = 10'000;
+    options = PatientOptions(address, options);
     options.limits.stall_ms = 60'000;
     client_ = std::make_unique<Client>(loop_, resolver_, options);
     client_->Start();
@@ -213,12 +210,9 @@ TEST_F(NodeTest, ConnectionsThatBreakAtEachReplyOpenTheBreaker) {
 }
 
 TEST_F(NodeTest, AReadOnlyServerIsLookedUpAgain) {
-  Client::Options options;
-  Start(server_.address(), options);
+  Start(server_.address());
+  auto options = PatientOptions<Client::Options>(server_.address());
   options.host = "localhost";  // a name: it may mean another server by now
-  options.port = server_.address().port();
-  options.backoff = {.first_ms = 10, .max_ms = 40};
-  options.connect_timeout_ms = 10'000;
   client_ = std::make_unique<Client>(loop_, resolver_, options);
   client_->Start();
   ASSERT_TRUE(TurnUntil(loop_, [&] { return client_->ready(); }));

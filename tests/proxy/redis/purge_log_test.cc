@@ -24,11 +24,7 @@ struct Instance {
            PurgeLog::Options options)
       : loop(event_loop) {
     const net::Address address = *net::Address::Parse(server);
-    Client::Options client_options;
-    client_options.host = address.IpText();
-    client_options.port = address.port();
-    client_options.backoff = {.first_ms = 10, .max_ms = 40};
-    client_options.connect_timeout_ms = 10'000;
+    auto client_options = PatientOptions<Client::Options>(address);
     client_options.breaker.open_ms = 50;
     client = std::make_unique<Client>(loop, resolver, client_options);
     Subscriber::Options channel;

@@ -35,11 +35,7 @@ cache::Time Now() { return std::chrono::time_point_cast<Millis>(std::chrono::sys
 struct Instance {
   explicit Instance(const net::Address& server, RedisStore::Options store_options = {},
                     Client::Options options = {}) {
-    options.host = server.IpText();
-    options.port = server.port();
-    options.backoff = {.first_ms = 10, .max_ms = 40};
-    // The machine may be busy: what is tested here is not speed.
-    options.connect_timeout_ms = 10'000;
+    options = PatientOptions(server, options);
     options.limits.stall_ms = 60'000;
     client = std::make_unique<Client>(loop, resolver, options);
     if (store_options.deadline_ms == 20) store_options.deadline_ms = 10'000;

@@ -13,13 +13,7 @@ namespace satchel::redis {
 namespace {
 
 Subscriber::Options OptionsFor(const std::string& address) {
-  const net::Address server = *net::Address::Parse(address);
-  Subscriber::Options options;
-  options.host = server.IpText();
-  options.port = server.port();
-  options.backoff = {.first_ms = 10, .max_ms = 40};
-  options.connect_timeout_ms = 10'000;
-  return options;
+  return PatientOptions<Subscriber::Options>(*net::Address::Parse(address));
 }
 
 class SubscriberTest : public ::testing::Test {
