@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "cache/envelope.h"
-#include "cache/reason.h"
 #include "cache/purges.h"
+#include "cache/reason.h"
 #include "cache/store.h"
 #include "proxy/warm_status.h"
 
@@ -174,8 +174,6 @@ inline void Add(Counters<Enum>& counters, Enum which, uint64_t n = 1) {
   Add(counters[static_cast<size_t>(which)], n);
 }
 
-// The numbers of one worker. Written by that worker only; any thread may read. Members called
-// *_open, *_idle, *_in_flight, *_waiting and *_up go up and down, all others only up.
 // One Redis server as one worker or all of them see it.
 struct RedisNodeStatus {
   std::string server;         // "host:port"; the URL where sentinels tell the address
@@ -195,6 +193,8 @@ struct RedisNodeStatus {
   uint64_t latency_us = 0;  // the longest of the workers' moving averages
 };
 
+// The numbers of one worker. Written by that worker only; any thread may read. Members called
+// *_open, *_idle, *_in_flight, *_waiting and *_up go up and down, all others only up.
 struct alignas(64) WorkerMetrics {
   // Requests.
   Counters<Outcome> outcomes{};
@@ -202,7 +202,7 @@ struct alignas(64) WorkerMetrics {
   std::array<Counter, static_cast<size_t>(cache::Reason::kCount)> reasons{};
   Counter requests_in_flight{0};
   Counter keyed_body_bytes{0};  // of request bodies held because they are part of a key
-  Histogram request_duration;  // head complete to last byte handed to the kernel
+  Histogram request_duration;   // head complete to last byte handed to the kernel
 
   // Clients.
   Counter connections_accepted{0};
@@ -243,16 +243,16 @@ struct alignas(64) WorkerMetrics {
   Counters<L2Result> l2_writes{};
   Counters<L2Result> l2_deletes{};
   std::array<Counter, static_cast<size_t>(cache::BadRecord::kCount)> l2_bad_records{};
-  Counter l2_renewals{0};    // of the writes, those of the times alone
-  Counter l2_searches{0};    // for equivalents (No-Vary-Search)
+  Counter l2_renewals{0};     // of the writes, those of the times alone
+  Counter l2_searches{0};     // for equivalents (No-Vary-Search)
   Counter l2_equivalents{0};  // of these, found
-  Counter l2_body_bytes{0};  // of what was written, before compression
-  Counter l2_kept_bytes{0};  // and as it was written, heads included
+  Counter l2_body_bytes{0};   // of what was written, before compression
+  Counter l2_kept_bytes{0};   // and as it was written, heads included
   Histogram l2_read_duration;
   Counters<LockResult> fleet_locks{};
-  Counter fleet_waits{0};     // fills that waited for another instance
-  Counter fleet_followed{0};  // of these, answered by what it stored
-  Counter fleet_heirs{0};     // of these, that fetched in its place
+  Counter fleet_waits{0};      // fills that waited for another instance
+  Counter fleet_followed{0};   // of these, answered by what it stored
+  Counter fleet_heirs{0};      // of these, that fetched in its place
   Counter fleet_let_downs{0};  // times its word did not come, or what it stored was not there
   Histogram fleet_wait_duration;
   Counter redis_up{0};  // 1: this worker's connection works
@@ -297,7 +297,6 @@ struct ServerStatus {
   uint64_t in_flight = 0;
 };
 
-// What is known of purges, and how. The counters of the log are absent without a shared store.
 // Messages of applications.
 struct PurgeEventCounters {
   uint64_t messages = 0;
@@ -305,6 +304,7 @@ struct PurgeEventCounters {
   uint64_t dropped = 0;  // kept for too many others
 };
 
+// What is known of purges, and how. The counters of the log are absent without a shared store.
 struct PurgeStatus {
   cache::Purges::Stats table;
   bool shared = false;
@@ -369,9 +369,9 @@ class MetricsRegistry {
                                                 const std::vector<ServerStatus>& servers) const;
   std::string Text(const ProcessStatus& process, const std::vector<ServerStatus>& servers) const;
 
-  uint64_t Sum(const Counter WorkerMetrics::*counter) const;
+  uint64_t Sum(const Counter WorkerMetrics::* counter) const;
   template <size_t N>
-  uint64_t Sum(const std::array<Counter, N> WorkerMetrics::*counters, size_t index) const {
+  uint64_t Sum(const std::array<Counter, N> WorkerMetrics::* counters, size_t index) const {
     uint64_t sum = 0;
     for (const WorkerMetrics* worker : workers_) sum += Read((worker->*counters)[index]);
     return sum;
