@@ -204,11 +204,14 @@ bool Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
     // From here on who joins is judged by it.
     if (!head_) head_ = response;
   }
-  if (insert) {
+  // What the shared tier has may be too large for this memory.
+  const bool too_large = insert && response->body().size() > MaxBody();
+  if (insert && !too_large) {
     const size_t charge = Store::Impl::EntryCharge(response->charge());
     store_->Insert(key_, response, charge, 0, vary_limit_, this);
   } else {
     store_->Unlist(*this);
+    if (too_large) store_->rejected_too_large.fetch_add(1, std::memory_order_relaxed);
   }
   Wakeups wakeups;
   {

@@ -220,6 +220,20 @@ TEST_F(FillTest, AnAnswerFromAnotherTierServesEverybody) {
   EXPECT_EQ(Stored(), response);
 }
 
+TEST_F(FillTest, WhatAnotherTierHasAndIsTooLargeForThisOneServesThoseWhoWaitAndIsNotKept) {
+  Store small({.capacity = size_t{1} << 20, .max_object = 8});
+  const auto begin = [&] { return small.BeginFill(Key(), Get(), kRules, At(0), {}); };
+  Store::Begun leader = begin();
+  Store::Begun follower = begin();
+  const StoredPtr response = Response({.body = "nine byte"});
+  EXPECT_TRUE(leader.permit.CompleteWith(response, true));
+  EXPECT_EQ(follower.reader.View().complete, response);
+  EXPECT_EQ(small.stats().objects, 0u);
+  EXPECT_EQ(small.stats().rejected_too_large, 1u);
+  EXPECT_TRUE(begin().permit.CompleteWith(Response({.body = "8 bytes."}), true));
+  EXPECT_EQ(small.stats().objects, 1u);
+}
+
 TEST_F(FillTest, CompletingWithoutInsertingStoresNothing) {
   FillPermit permit = Lead();
   FillReader reader = Follow();

@@ -75,6 +75,22 @@ TEST_F(RedisTierTest, AnotherInstanceReadsWhatTheFirstStoredWithItsTrueAge) {
   EXPECT_THAT(Age(other.Get("/")), AllOf(Ge(30), Le(40)));
 }
 
+TEST_F(RedisTierTest, WhatIsTooLargeForThisMemoryComesFromRedisEachTime) {
+  origin.On("/", Fresh("twelve bytes"));
+  StartConnected();
+  Get("/");
+  ASSERT_TRUE(WaitForRecords());
+  SatchelConfig config = WithRedis();
+  config.l1 = "size: 1MiB, max_object: 11B";
+  Another other(config);
+  for (int i = 1; i <= 3; ++i) {
+    EXPECT_EQ(other.Get("/").body, "twelve bytes");
+    EXPECT_EQ(L2(other, "hit"), i);
+  }
+  EXPECT_EQ(other.ReadMetrics().Sum("satchel_l1_objects"), 0);
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
 TEST_F(RedisTierTest, EveryRecordHasATtlAndNoKeyIsForeign) {
   origin.On("/", Fresh("x", 100));
   StartConnected(WithRedis("prefix: mine"));
