@@ -12,6 +12,7 @@
 #include "cache/fill.h"
 #include "cache/http/message.h"
 #include "cache/reuse.h"
+#include "cache/storability.h"
 #include "cache/store.h"
 #include "proxy/client_connection.h"
 #include "proxy/fetch.h"
@@ -153,6 +154,8 @@ class Exchange final : public FetchHandler,
   void FinishTee();
   void BeginTee(const cache::ResponseHead& head, const http1::Framing& framing);
   void UpdateFromHead(const cache::ResponseHead& head);
+  // `said`: the fields of the update itself.
+  void Freshen(const cache::UpdateResult& update, const cache::HeaderMap& said);
   void OnInterim(cache::ResponseHead& head) override;
   void OnHead(cache::ResponseHead& head, const http1::Framing& framing) override;
   void OnData(std::string_view data) override;

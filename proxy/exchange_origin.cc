@@ -75,6 +75,8 @@ void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
   const auto self = shared_from_this();
   asked_sequence_ = asked_sequence;
   reader_ = {};
+  // What the task found in the shared tier; an error is not to take its place.
+  if (!stored_ && task_) stored_ = task_->job().stored;
   task_.reset();  // its part is done; what the answer carries goes out with the answer
   state_ = State::kFetching;
   fetch_ = std::move(fetch);

@@ -25,6 +25,8 @@ using cache::Reason;
 void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& framing) {
   const bool read = head_.ReadsLikeGet();
   if (read && (!has_key_ || !decision_.may_store)) return;
+  // An error never takes the place of an answer, whatever lifetime it has (RFC 9111 4.3.3).
+  if (read && head.status >= 500 && stored_ && stored_->facts().status < 500) return;
   if (!rule_->cache.enabled || (!read && head_.method != Method::kPost)) return;
   const cache::Time now = worker_.WallNow();
   const cache::StoreVerdict verdict =
@@ -82,32 +84,40 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
       cache::HeadConfirms(part_->Fields(), part_->complete_length(), head.fields)) {
     return;
   }
-  // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5).
+  // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5), and so
+  // does one that says that nothing of this may be kept.
   if (stored_ && head.status == stored_->facts().status &&
       cache::HeadConfirms(stored_->Fields(), stored_->body().size(), head.fields)) {
-    cache::UpdateResult update = cache::UpdateStored(
-        head_, stored_->Fields(), stored_->facts(), head,
-        cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), worker_.WallNow(), worker_.Random(),
-        rule_->cache);
-    cache::RequestHead as_get = head_;
-    as_get.method = Method::kGet;
-    cache::FillPermit permit;
-    if (update.verdict.store) permit = worker_.store().TryLead(key_, as_get, rule_->cache);
-    if (!permit) return;  // somebody is fetching the whole
-    const cache::StoredPtr updated = WithUpdate(*stored_, update, head_, rule_->cache,
-                                                {.more_tags = {}, .purge_sequence = asked_sequence_});
-    if (updated->vary() != stored_->vary()) worker_.store().Drop(key_, stored_);
-    if (!permit.CompleteWith(updated, true)) {
-      permit.Release(Reason::kPurged);
-      return;
-    }
-    if (worker_.remote() != nullptr) {
-      worker_.remote()->Renew(stored_, updated, rule_->cache, [](bool) {});
-    }
-    return;
+    const cache::UpdateResult update =
+        cache::UpdateStored(head_, stored_->Fields(), stored_->facts(), head,
+                            cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), worker_.WallNow(),
+                            worker_.Random(), rule_->cache);
+    if (update.verdict.store) Freshen(update, head.fields);
+    if (update.verdict.store || update.verdict.reason == Reason::kRequestNoStore) return;
   }
   worker_.store().Invalidate(key_);
   if (worker_.remote() != nullptr) worker_.remote()->Remove(key_, [](bool) {});
+}
+
+void Exchange::Freshen(const cache::UpdateResult& update, const cache::HeaderMap& said) {
+  cache::RequestHead as_get = head_;
+  as_get.method = Method::kGet;
+  as_get.method_text = "GET";
+  cache::FillPermit permit = worker_.store().TryLead(key_, as_get, rule_->cache);
+  if (!permit) return;  // somebody is fetching the whole
+  cache::TagSet tags;
+  CollectTags(snapshot_->rules, *rule_, as_get, said, tags);
+  const cache::StoredPtr updated =
+      WithUpdate(*stored_, update, head_, rule_->cache,
+                 {.more_tags = tags.ids(), .purge_sequence = asked_sequence_});
+  if (updated->vary() != stored_->vary()) worker_.store().Drop(key_, stored_);
+  if (!permit.CompleteWith(updated, true)) {
+    permit.Release(Reason::kPurged);
+    return;
+  }
+  if (worker_.remote() != nullptr) {
+    worker_.remote()->Renew(stored_, updated, rule_->cache, [](bool) {});
+  }
 }
 
 // A tee has readers too when somebody asked for the same while it grew.

@@ -340,6 +340,20 @@ TEST(EnvelopeTest, WhatElseA304ChangesIsWrittenWhole) {
   EXPECT_FALSE(RenewRecord(*dateless, *dateless, {}));
 }
 
+// RFC 9110 6.6.1: a Date is never rewritten, and a record that is renewed where it stands keeps a
+// time, not a text.
+TEST(EnvelopeTest, A6_ADateInAnotherFormIsKeptAsItIs) {
+  const StoredPtr old = Dated(At(100), "x");
+  for (const std::string_view date :
+       {"Thursday, 01-Jan-26 00:02:40 GMT", "Thu Jan  1 00:02:40 2026", "soon"}) {
+    const StoredPtr updated = Validated(*old, At(160));
+    HeaderMap fields = updated->Fields();
+    fields.Set("Date", date);
+    EXPECT_FALSE(RenewRecord(*old, *StoredResponse::WithFields(*old, fields, updated->facts()), {}))
+        << date;
+  }
+}
+
 TEST(EnvelopeTest, TheTimesOfOneEntryAreNotAnothers) {
   const StoredPtr one = Dated(At(100), "one");
   const StoredPtr two = Dated(At(100), "two");

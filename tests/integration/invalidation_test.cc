@@ -137,5 +137,57 @@ TEST_F(InvalidationTest, APostWithItsOwnContentLocationIsStoredForGet) {
   EXPECT_EQ(Get("/").body, "by POST");  // RFC 9110 9.3.3
 }
 
+// What is not cached itself may still change what is.
+TEST_F(InvalidationTest, I1_AMethodWhoseRuleCachesNothingInvalidatesAllTheSame) {
+  SatchelConfig config = Config();
+  config.rules =
+      "  - {name: write, match: {path: \"/**\", method: [PUT]}, upstream: app, cache: false}\n"
+      "  - {name: read, upstream: app}\n";
+  Start(config);
+  EXPECT_TRUE(Invalidates("PUT", {.status = 204}));
+}
+
+TEST_F(InvalidationTest, I2_WhatIsNamedIsFoundByTheKeyOfItsOwnRule) {
+  SatchelConfig config = Config();
+  config.rules =
+      "  - {name: write, match: {path: /other}, upstream: app}\n"
+      "  - {name: read, match: {path: /thing}, upstream: app,\n"
+      "     cache: {key: {query: {deny: [\"utm_*\"]}}}}\n";
+  Start(config);
+  for (const char* field : {"Location", "Content-Location"}) {
+    EXPECT_TRUE(
+        Invalidates("POST", {.status = 201, .fields = {{field, "/thing?utm_source=x"}}}, "/other"))
+        << field;
+  }
+}
+
+// RFC 9875 2: in a group by what it says now, whichever answer said it.
+TEST_F(InvalidationTest, J1_GroupsThatAnUpdateNamesCountFromThenOn) {
+  origin.On("/change", {.fields = {{"Cache-Group-Invalidation", "\"g\""}}});
+  for (const std::string method : {"GET", "HEAD"}) {
+    const std::string target = "/" + method;
+    origin.On(target, [](OriginExchange& exchange) {
+      const OriginRequest& request = exchange.request();
+      Reply reply = Fresh("body", 60, {{"ETag", "\"1\""}});
+      if (request.method == "HEAD" || request.fields.Has("If-None-Match")) {
+        reply.fields.Add("Cache-Groups", "\"g\"");
+      }
+      if (request.fields.Has("If-None-Match")) {
+        reply.status = 304;
+        reply.body.clear();
+      }
+      exchange.Respond(reply);
+    });
+    if (!satchel) Start();
+    Get(target);
+    EXPECT_EQ(Send(method, target, {{"Cache-Control", "no-cache"}}).status, 200);
+    const Response hit = Get(target);
+    EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+    EXPECT_EQ(hit.Get("Cache-Groups"), "\"g\"") << method;
+    Send("POST", "/change");
+    EXPECT_FALSE(CacheStatus(Get(target)).hit()) << method;
+  }
+}
+
 }  // namespace
 }  // namespace satchel::testing

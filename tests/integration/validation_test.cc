@@ -252,5 +252,73 @@ TEST_F(ValidationTest, AForwardedHeadThatDisagreesInvalidatesTheStoredGet) {
   EXPECT_FALSE(CacheStatus(Get("/")).hit());  // RFC 9111 4.3.5
 }
 
+// The error is its request's alone, whatever lifetime it says it has.
+TEST_F(ValidationTest, H3_AnErrorWithALifetimeTakesNothingsPlace) {
+  origin.Next("/", StaleSince(5, "old", "", {{"ETag", "\"1\""}}));
+  origin.Next("/", {.status = 503, .fields = {{"Cache-Control", "max-age=60"}}, .body = "busy"});
+  origin.On("/", {.status = 304, .fields = {{"ETag", "\"1\""}, {"Cache-Control", "max-age=60"}}});
+  Start();
+  Get("/");
+  EXPECT_EQ(Get("/").body, "busy");
+  EXPECT_EQ(Get("/").body, "old");
+  EXPECT_EQ(origin.Last("/").fields.Get("If-None-Match"), "\"1\"");
+  EXPECT_EQ(origin.RequestCount(), 3u);
+}
+
+TEST_F(ValidationTest, H3_AnErrorMayTakeTheOlderErrorsPlace) {
+  const auto error = [](const std::string& body, const char* age) {
+    return Reply{.status = 503,
+                 .fields = {{"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}, {"Age", age}},
+                 .body = body};
+  };
+  origin.Next("/", error("first", "60"));
+  origin.On("/", error("second", "0"));
+  Start();
+  EXPECT_EQ(Get("/").body, "first");
+  EXPECT_EQ(Get("/").body, "second");
+  const Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+  EXPECT_EQ(hit.body, "second");
+}
+
+TEST_F(ValidationTest, H4_AHeadOfAnotherStatusEndsTheStoredGet) {
+  for (const int status : {404, 410, 301, 204}) {
+    const std::string target = "/" + std::to_string(status);
+    origin.On(target, [status](OriginExchange& exchange) {
+      if (exchange.request().method == "HEAD") {
+        exchange.SendHead(status, {{"ETag", "\"1\""}});
+      } else {
+        exchange.Respond(Fresh("body", 60, {{"ETag", "\"1\""}}));
+      }
+    });
+    if (!satchel) Start();
+    Get(target);
+    EXPECT_EQ(Send("HEAD", target, {{"Cache-Control", "no-cache"}}).status, status);
+    EXPECT_FALSE(CacheStatus(Get(target)).hit()) << status;
+  }
+}
+
+// It agrees, and says that nothing of this may be kept (RFC 9111 4.3.5, 3).
+TEST_F(ValidationTest, H4_AHeadThatEndsStorabilityEndsTheStoredGet) {
+  for (const std::string control : {"no-store", "private"}) {
+    const std::string target = "/" + control;
+    origin.On(target, [control](OriginExchange& exchange) {
+      if (exchange.request().method == "HEAD") {
+        exchange.SendHead(200,
+                          {{"Content-Length", "4"}, {"ETag", "\"1\""}, {"Cache-Control", control}});
+      } else {
+        exchange.Respond(Fresh("body", 60, {{"ETag", "\"1\""}}));
+      }
+    });
+    if (!satchel) Start();
+    Get(target);
+    // What the client does not want kept says nothing of what others asked for.
+    Send("HEAD", target, {{"Cache-Control", "no-cache, no-store"}});
+    EXPECT_TRUE(CacheStatus(Get(target)).hit()) << control;
+    Send("HEAD", target, {{"Cache-Control", "no-cache"}});
+    EXPECT_FALSE(CacheStatus(Get(target)).hit()) << control;
+  }
+}
+
 }  // namespace
 }  // namespace satchel::testing

@@ -1,0 +1,73 @@
+// What an update of the origin's, a 304 or an answer to HEAD, makes of the record in Redis.
+
+#include <string>
+
+#include "tests/support/shared_tier_fixture.h"
+
+namespace satchel::testing {
+namespace {
+
+// RFC 9110 6.6.1: a record that a 304 renews where it stands keeps the text of its Date.
+TEST_F(SharedTierTest, A6_ADateInAnotherFormIsNotRewrittenByARenewal) {
+  const std::string odd = "Sun Nov  6 08:49:37 1994";
+  const std::string control = "max-age=2000000000";
+  const Fields confirmed = {{"Date", odd}, {"Cache-Control", control}, {"ETag", "\"1\""}};
+  Fields fields = confirmed;
+  origin.Next("/", Reply{.fields = fields, .body = "x"});
+  origin.On("/", Reply{.status = 304, .fields = confirmed});
+  Store("/");
+  EXPECT_EQ(Get("/", {{"Cache-Control", "no-cache"}}).body, "x");
+  Fence();
+  const Response hit = other_->Get("/");
+  EXPECT_TRUE(Hit(hit)) << Describe(hit);
+  EXPECT_EQ(hit.fields.All("Date"), std::vector<std::string>{odd});
+  EXPECT_EQ(origin.RequestCount("/"), 2u);
+}
+
+TEST_F(SharedTierTest, H3_AnErrorWithALifetimeTakesNoRecordsPlace) {
+  origin.On("/", StaleSince(0, "old", "", {{"ETag", "\"1\""}}));
+  Store("/");
+  origin.Next("/",
+              Reply{.status = 503, .fields = {{"Cache-Control", "max-age=60"}}, .body = "busy"});
+  origin.On("/",
+            Reply{.status = 304, .fields = {{"ETag", "\"1\""}, {"Cache-Control", "max-age=60"}}});
+  EXPECT_EQ(other_->Get("/").body, "busy");
+  EXPECT_EQ(other_->Get("/").body, "old");
+  EXPECT_EQ(Get("/").body, "old");
+}
+
+TEST_F(SharedTierTest, H4_AForwardedHeadThatEndsStorabilityEndsTheRecord) {
+  origin.On("/", [](OriginExchange& exchange) {
+    if (exchange.request().method == "HEAD") {
+      exchange.SendHead(200,
+                        {{"Content-Length", "4"}, {"ETag", "\"1\""}, {"Cache-Control", "private"}});
+    } else {
+      exchange.Respond(Fresh("body", 60, {{"ETag", "\"1\""}}));
+    }
+  });
+  Store("/");
+  EXPECT_EQ(Send("HEAD", "/", {{"Cache-Control", "no-cache"}}).status, 200);
+  EXPECT_TRUE(Eventually([&] { return redis_.Records().empty(); }));
+  EXPECT_FALSE(Hit(other_->Get("/")));
+}
+
+// RFC 9875 2: the group that a HEAD names is that of the record too.
+TEST_F(SharedTierTest, J1_AGroupThatAHeadNamesEndsTheRecordAtEveryInstance) {
+  origin.On("/change", Reply{.fields = {{"Cache-Group-Invalidation", "\"g\""}}});
+  origin.On("/", [](OriginExchange& exchange) {
+    Reply reply = Fresh("body", 60, {{"ETag", "\"1\""}});
+    if (exchange.request().method == "HEAD") reply.fields.Add("Cache-Groups", "\"g\"");
+    exchange.Respond(reply);
+  });
+  Store("/");
+  EXPECT_EQ(Send("HEAD", "/", {{"Cache-Control", "no-cache"}}).status, 200);
+  Fence();
+  EXPECT_EQ(other_->Get("/").Get("Cache-Groups"), "\"g\"");
+  EXPECT_EQ(Send("POST", "/change").status, 200);
+  EXPECT_TRUE(Eventually(
+      [&] { return other_->Get("/", {{"Cache-Control", "only-if-cached"}}).status == 504; }));
+  EXPECT_FALSE(Hit(Get("/")));
+}
+
+}  // namespace
+}  // namespace satchel::testing
