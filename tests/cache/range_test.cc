@@ -172,6 +172,18 @@ TEST(RangeTest, F6_AStoredPartServesRangesItContains) {
 }
 
 // RFC 9111 3.4, RFC 9110 15.3.7.3
+// The rest may have been elsewhere for a while before it came (RFC 9111 4.2.3).
+TEST(CompletionTest, D2_TheAgeOfTheRestIsTheAgeOfTheWhole) {
+  const HeaderMap stored = Map({{"ETag", "\"a\""}, {"Content-Range", "bytes 0-3/10"}});
+  const auto age = [&](test::Fields answer) {
+    const ResponseHead whole = CompletedHead(stored, 10, test::Response(206, answer));
+    return whole.fields.Joined("Age").value_or("none");
+  };
+  EXPECT_EQ(age({{"Age", "40"}}), "40");
+  EXPECT_EQ(age({{"Age", "40"}, {"Age", "0"}}), "40");
+  EXPECT_EQ(age({}), "none");
+}
+
 TEST(CompletionTest, J7_APrefixIsCompletedUnderItsStrongEntityTagOnly) {
   RequestHead request = Get({{"Range", "bytes=0-"}, {"If-None-Match", "\"x\""}, {"X-A", "1"}});
   ASSERT_TRUE(MakeCompletion(request, Map({{"ETag", "\"a\""}}), {0, 3}));

@@ -300,6 +300,17 @@ TEST(ServeOnErrorTest, G3_AClientMayAskForStaleIfError) {
   EXPECT_EQ(OnError(strict, 100, 500, request), Reason::kNone);
 }
 
+// RFC 9111 5.4
+TEST(ServeOnErrorTest, B7_PragmaNoCacheAsksForNoStaleAnswerEither) {
+  ResponseFacts stored = Stored();
+  stored.sie_granted = true;
+  stored.stale_if_error = seconds(300);
+  EXPECT_EQ(OnError(stored, 61, 503, Get({{"Pragma", "no-cache"}})), Reason::kNone);
+  EXPECT_EQ(OnError(stored, 61, 0, Get({{"Pragma", "no-cache"}})), Reason::kNone);
+  EXPECT_EQ(OnError(stored, 61, 503, Get({{"Pragma", "no-cache"}, {"Cache-Control", "x"}})),
+            Reason::kStaleIfError);
+}
+
 // RFC 9111 4.2.4: "unless it is disconnected or doing so is explicitly permitted".
 TEST(ServeOnErrorTest, G4_ALostOriginAllowsStaleForABoundedTime) {
   EXPECT_EQ(OnError(Stored(), 61, 0), Reason::kStaleDisconnected);

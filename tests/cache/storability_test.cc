@@ -64,6 +64,15 @@ TEST(StorabilityTest, C3_MustUnderstandOverridesNoStoreForKnownStatusesOnly) {
             Reason::kPrivate);
 }
 
+// RFC 9213 2.1: a targeted field is made of the same directives.
+TEST(StorabilityTest, C3_MustUnderstandHoldsInATargetedFieldToo) {
+  EXPECT_TRUE(Judge(200, {{"CDN-Cache-Control", "no-store, must-understand, max-age=60"}}).store);
+  EXPECT_EQ(Why(299, {{"CDN-Cache-Control", "no-store, must-understand, max-age=60"}}),
+            Reason::kStatusNotUnderstood);
+  EXPECT_EQ(Why(200, {{"CDN-Cache-Control", "no-store, must-understand=?0, max-age=60"}}),
+            Reason::kNoStore);
+}
+
 // RFC 9111 3.5: "unless the response contains a Cache-Control field with a response directive that
 // allows it to be stored by a shared cache: must-revalidate, public, and s-maxage".
 TEST(StorabilityTest, C4_AuthorizationNeedsPublicSMaxageOrMustRevalidate) {

@@ -165,6 +165,45 @@ TEST(UpdateTest, H2_AnUpdateMayEndStorability) {
   EXPECT_FALSE(last.verdict.facts.IsFreshAt(At(9)));
 }
 
+// RFC 9111 5.1: what holds for the Age of a full answer holds for that of a 304.
+TEST(UpdateTest, B3_TheAgeOfAnUpdateIsTheFirstMemberOfItsFirstLine) {
+  const ResponseHead first = Response(200, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}});
+  const StoreVerdict stored = Judge(Get(), first);
+  const HeaderMap fields = StoredFields(first, kNow, {});
+  const auto age = [&](test::Fields update) {
+    return Update(stored, fields, update, At(9)).verdict.facts.AgeAt(At(9));
+  };
+  EXPECT_EQ(age({{"Age", "40"}, {"Age", "0"}}), seconds(40));
+  EXPECT_EQ(age({{"Age", "0"}, {"Age", "40"}}), seconds(0));
+  EXPECT_EQ(age({{"Age", "40, 0"}}), seconds(40));
+  EXPECT_EQ(age({{"Age", "-40"}}), seconds(0));
+}
+
+// RFC 9111 5.2.2.4: from now on, of what was stored before too.
+TEST(UpdateTest, C7_FieldsThatAnUpdateQualifiesAreLeftOut) {
+  const ResponseHead first =
+      Response(200, {{"Cache-Control", "max-age=60"}, {"X-Secret", "1"}, {"X-B", "2"}});
+  const StoreVerdict stored = Judge(Get(), first);
+  const UpdateResult updated = Update(
+      stored, StoredFields(first, kNow, {}),
+      {{"Cache-Control", "max-age=60, no-cache=\"X-Secret, X-New\""}, {"X-New", "3"}}, At(9));
+  EXPECT_TRUE(updated.verdict.store);
+  EXPECT_FALSE(updated.fields.Has("X-Secret"));
+  EXPECT_FALSE(updated.fields.Has("X-New"));
+  EXPECT_EQ(updated.fields.First("X-B"), "2");
+}
+
+// Its Cache-Control takes the place of the one that gave a lifetime (RFC 9111 3.2).
+TEST(UpdateTest, D4_AnUpdateThatTakesTheLifetimeAwayLeavesNone) {
+  const ResponseHead first = Response(200, {{"Cache-Control", "max-age=60"}, {"ETag", "\"a\""}});
+  const StoreVerdict stored = Judge(Get(), first);
+  const UpdateResult updated =
+      Update(stored, StoredFields(first, kNow, {}), {{"Cache-Control", "public"}}, At(9));
+  EXPECT_TRUE(updated.verdict.store);
+  EXPECT_EQ(updated.verdict.reason, Reason::kForValidationOnly);
+  EXPECT_FALSE(updated.verdict.facts.IsFreshAt(At(9)));
+}
+
 TEST(UpdateTest, F6_AStoredPartStaysAPart) {
   const ResponseHead first = Response(206, {{"Cache-Control", "max-age=60"},
                                             {"ETag", "\"a\""},

@@ -90,6 +90,25 @@ TEST(VariantsTest, E4_WhatMayBelongToOneUserOrIsWeakIsNotNamed) {
             "");
 }
 
+// A 304 to its tag would answer a request for the whole with the part.
+TEST(VariantsTest, E4_APartIsNotNamedForTheWhole) {
+  const ResponseHead head = test::Response(206, {{"Vary", "Accept"},
+                                                 {"ETag", "\"1\""},
+                                                 {"Cache-Control", "max-age=60"},
+                                                 {"Content-Range", "bytes 0-0/2"}});
+  StoredResponse::Parts parts;
+  parts.key = "k";
+  parts.vary = ParseVary(head.fields);
+  parts.facts = test::Judge(Get({{"Range", "bytes=0-0"}}), head).facts;
+  parts.fields = head.fields;
+  parts.partial_range = {0, 0};
+  parts.complete_length = 2;
+  parts.body = Body::Copy("a");
+  const StoredPtr part = StoredResponse::Make(std::move(parts));
+  ASSERT_TRUE(part->facts().partial);
+  EXPECT_EQ(Named(Get(), {part}), "");
+}
+
 TEST(VariantsTest, E4_AtMostSixteenAreNamed) {
   std::vector<StoredPtr> many;
   for (int i = 0; i < 20; ++i) {

@@ -379,5 +379,33 @@ TEST_F(CoalescingTest, OneThatTurnsOutTooLargeMidwayReachesEveryReaderWhole) {
   EXPECT_FALSE(CacheStatus(Get("/")).hit());
 }
 
+TEST_F(CoalescingTest, E1_AFollowerOfAnotherVariantLeavesWhatStillGrows) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const std::string lang = exchange.request().fields.Get("X-Lang");
+    exchange.Hold("head");
+    exchange.SendHead(
+        200, {{"Content-Length", "4"}, {"Cache-Control", "max-age=60"}, {"Vary", "X-Lang"}});
+    exchange.Send(lang);
+    exchange.Hold(lang);
+    exchange.Send(lang);
+  });
+  Start(OneWorker());
+  RawClient german = satchel->Connect();
+  german.Send(Request("GET", "/", {{"X-Lang", "de"}}));
+  ASSERT_TRUE(origin.WaitUntilHeld("head"));
+  RawClient english = satchel->Connect();
+  english.Send(Request("GET", "/", {{"X-Lang", "en"}}));
+  LetWorkersRead();
+  EXPECT_EQ(origin.RequestCount("/"), 1u);
+  origin.Release("head");
+  // The one is not whole yet when the other is asked for.
+  ASSERT_TRUE(origin.WaitUntilHeld("de"));
+  EXPECT_TRUE(origin.WaitUntilHeld("en"));
+  origin.Release("en");
+  origin.Release("de");
+  EXPECT_EQ(german.Read().body, "dede");
+  EXPECT_EQ(english.Read().body, "enen");
+}
+
 }  // namespace
 }  // namespace satchel::testing

@@ -265,5 +265,94 @@ TEST_F(HttpDetailsTest, ExpiresInEveryDateFormIsUnderstood) {
   }
 }
 
+TEST_F(HttpDetailsTest, F3_IfRangeIsJudgedWhileTheResponseStillGrows) {
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.SendHead(
+        200, {{"Content-Length", "10"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}});
+    exchange.Send("012345");
+    exchange.Hold("rest");
+    exchange.Send("6789");
+  });
+  Start();
+  RawClient whole = satchel->Connect();
+  whole.Send(Request("GET", "/"));
+  Response first = whole.ReadHead();
+  ASSERT_TRUE(whole.ReadBodyUntil(&first, 6));
+  RawClient same = satchel->Connect();
+  same.Send(Request("GET", "/", {{"Range", "bytes=2-4"}, {"If-Range", "\"1\""}}));
+  EXPECT_EQ(same.Read().body, "234");
+  RawClient other = satchel->Connect();
+  other.Send(Request("GET", "/", {{"Range", "bytes=2-4"}, {"If-Range", "\"0\""}}));
+  Response second = other.ReadHead();
+  EXPECT_EQ(second.status, 200) << Describe(second);
+  EXPECT_FALSE(second.fields.Has("Content-Range"));
+  origin.Release("rest");
+  EXPECT_TRUE(whole.ReadBody(&first));
+  EXPECT_TRUE(other.ReadBody(&second));
+  EXPECT_EQ(second.body, "0123456789");
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
+// RFC 9111 4.2.3: what comes late is that much older, an update as well.
+TEST_F(HttpDetailsTest, D2_TheTimeThatAnUpdateTakesIsPartOfTheAge) {
+  for (const std::string method : {"GET", "HEAD"}) {
+    const std::string target = "/" + method;
+    origin.Next(target, StaleSince(0, "body", "", {{"ETag", "\"1\""}}));
+    origin.On(target, [](OriginExchange& exchange) {
+      exchange.Hold(exchange.request().method);
+      const bool head = exchange.request().method == "HEAD";
+      Fields fields = {{"ETag", "\"1\""}, {"Cache-Control", "max-age=60"}};
+      if (head) fields.Add("Content-Length", "4");
+      exchange.SendHead(head ? 200 : 304, fields);
+    });
+    if (!satchel) Start();
+    Get(target);
+    RawClient client = satchel->Connect();
+    client.Send(Request(method, target));
+    ASSERT_TRUE(origin.WaitUntilHeld(method));
+    PassTime(std::chrono::milliseconds(1100));  // what the update takes
+    origin.Release(method);
+    EXPECT_EQ(client.Read(method).status, 200);
+    const Response hit = Get(target);
+    EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+    EXPECT_THAT(Age(hit), AllOf(Ge(1), Le(9))) << method;
+    EXPECT_EQ(origin.RequestCount(target), 2u);
+  }
+}
+
+// The lifetime of a HEAD counts as that of any update.
+TEST_F(HttpDetailsTest, D1_AForwardedHeadBringsItsOwnLifetime) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const bool head = exchange.request().method == "HEAD";
+    exchange.Respond(Fresh("body", head ? 600 : 60, {{"ETag", "\"1\""}}));
+  });
+  Start();
+  Get("/");
+  Send("HEAD", "/", {{"Cache-Control", "no-cache"}});
+  EXPECT_THAT(CacheStatus(Get("/")).ttl(), AllOf(Ge(500), Le(600)));
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+// RFC 9211 2.5: what is left now, not what was left when it came.
+TEST_F(HttpDetailsTest, J9_TheTtlIsThatOfNowOnEveryPath) {
+  origin.On("/", Fresh("0123456789", 60, {{"ETag", "\"1\""}}));
+  Start();
+  Get("/");
+  Response plain;
+  EXPECT_TRUE(Eventually([&] {
+    plain = Get("/");
+    return CacheStatus(plain).ttl() <= 58;
+  }));
+  for (const Fields& wish :
+       {Fields{{"If-None-Match", "\"1\""}}, Fields{{"Range", "bytes=0-1"}},
+        Fields{{"Cache-Control", "max-age=60"}}, Fields{{"Cache-Control", "only-if-cached"}}}) {
+    const Response response = Get("/", wish);
+    EXPECT_TRUE(CacheStatus(response).hit()) << Describe(response);
+    EXPECT_LE(CacheStatus(response).ttl(), CacheStatus(plain).ttl()) << wish.ToWire();
+    EXPECT_GE(Age(response), Age(plain)) << wish.ToWire();
+  }
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
 }  // namespace
 }  // namespace satchel::testing

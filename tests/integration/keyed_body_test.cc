@@ -274,5 +274,27 @@ TEST_F(KeyedBodyTest, J3_TheSharedTierTellsBodiesApartToo) {
   EXPECT_FALSE(Hit(other.Send("QUERY", "/search/a", kJson, "[2]")));
 }
 
+// It looks again when what it waited for is another variant: with its body still in the key.
+TEST_F(KeyedBodyTest, J3_WhoWaitedForAnotherVariantIsAnsweredByItsBodyAllTheSame) {
+  origin.On("/search/a", [](OriginExchange& exchange) {
+    const std::string body = exchange.ReadBody();
+    if (exchange.request().method != "GET") exchange.Hold("all");
+    exchange.Respond(
+        Fresh(body + " in " + exchange.request().fields.Get("X-Lang"), 60, {{"Vary", "X-Lang"}}));
+  });
+  Start(WithRule());
+  EXPECT_EQ(Get("/search/a", {{"X-Lang", "en"}}).body, " in en");
+  RawClient leader = satchel->Connect();
+  leader.Send(Request("QUERY", "/search/a", {{"X-Lang", "de"}}, "q"));
+  ASSERT_TRUE(origin.WaitUntilHeld("all"));
+  RawClient follower = satchel->Connect();
+  follower.Send(Request("QUERY", "/search/a", {{"X-Lang", "en"}}, "q"));
+  Send("POST", "/fence");  // the worker has read it by now
+  EXPECT_EQ(origin.RequestCount("/search/a"), 2u);
+  origin.Release("all");
+  EXPECT_EQ(leader.Read("QUERY").body, "q in de");
+  EXPECT_EQ(follower.Read("QUERY").body, "q in en");
+}
+
 }  // namespace
 }  // namespace satchel::testing

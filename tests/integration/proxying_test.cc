@@ -50,6 +50,27 @@ TEST_F(ProxyingTest, AMethodNobodyKnowsIsForwarded) {
   EXPECT_EQ(origin.Last("/").method, "FROBNICATE");
 }
 
+// What such a body means only the origin knows (RFC 9110 9.3.1): it is no case for the cache.
+TEST_F(ProxyingTest, A1_AReadWithABodyReachesTheOriginWithIt) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const std::string body = exchange.ReadBody();
+    exchange.Respond(Fresh("got " + body));
+  });
+  Start();
+  EXPECT_EQ(Get("/").body, "got ");
+  for (const char* method : {"GET", "HEAD"}) {
+    const Response response = Send(method, "/", {}, "query");
+    EXPECT_FALSE(CacheStatus(response).hit()) << Describe(response);
+    EXPECT_EQ(origin.Last("/").method, method);
+    EXPECT_EQ(origin.Last("/").body, "query");
+    if (std::string(method) == "GET") EXPECT_EQ(response.body, "got query");
+  }
+  const Response hit = Get("/");
+  EXPECT_TRUE(CacheStatus(hit).hit()) << Describe(hit);
+  EXPECT_EQ(hit.body, "got ");
+  EXPECT_EQ(origin.RequestCount(), 3u);
+}
+
 TEST_F(ProxyingTest, AnOptionsAsteriskRequestIsAnswered) {
   origin.Otherwise(
       [](OriginExchange& exchange) { exchange.Respond({.fields = {{"Allow", "GET, OPTIONS"}}}); });

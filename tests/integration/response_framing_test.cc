@@ -164,6 +164,7 @@ TEST_F(ResponseFramingTest, BodiesOfBodilessAnswersAreIgnoredAndTheConnectionDro
     for (int i = 0; i < 2; ++i) {
       EXPECT_EQ(client.Exchange("POST", "/next").body, "next") << "answers out of step";
     }
+    EXPECT_NE(origin.Last("/next").connection, origin.Last(one.target).connection);
   }
 }
 
@@ -249,6 +250,24 @@ TEST_F(ResponseFramingTest, AnswersInSingleBytesAreWhole) {
   });
   Start();
   EXPECT_EQ(Get("/").body, "abcde");
+  EXPECT_TRUE(CacheStatus(Get("/")).hit());
+}
+
+TEST_F(ResponseFramingTest, A3_JunkBehindA304ToAValidationEndsTheConnectionOnly) {
+  origin.Next("/", StaleSince(5, "stored", "", {{"ETag", "\"1\""}}));
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Send(
+        "HTTP/1.1 304 Not Modified\r\nETag: \"1\"\r\nCache-Control: max-age=60\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison");
+  });
+  origin.On("/next", {.body = "next"});
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  Get("/");
+  EXPECT_EQ(Get("/").body, "stored");
+  EXPECT_EQ(Get("/next").body, "next");
+  EXPECT_NE(origin.Last("/next").connection, origin.Last("/").connection);
   EXPECT_TRUE(CacheStatus(Get("/")).hit());
 }
 

@@ -111,7 +111,9 @@ TEST_F(SharedStoringTest, C3_MustUnderstand) {
   Check({{true, Control("no-store, must-understand, max-age=60")},
          {true, Control("must-understand, max-age=60"), 404},
          {false, Control("must-understand, max-age=60"), 599},
-         {false, Control("no-store, must-understand, max-age=60"), 299}});
+         {false, Control("no-store, must-understand, max-age=60"), 299},
+         {true, {{"CDN-Cache-Control", "no-store, must-understand, max-age=60"}}},
+         {false, {{"CDN-Cache-Control", "must-understand, max-age=60"}}, 599}});
 }
 
 TEST_F(SharedStoringTest, C4_AnswersToAuthorisedRequestsNeedAMark) {

@@ -172,5 +172,70 @@ TEST_F(StaleTest, RulesMayGrantStaleWindows) {
   EXPECT_EQ(Get("/sie").body, "old");
 }
 
+// Not a word in time is no response at all: the origin is as lost as one that refuses connections.
+TEST_F(StaleTest, G4_AnOriginThatStaysSilentIsLostToo) {
+  origin.Next("/", StaleSince(5, "bridged"));
+  origin.On("/", [](OriginExchange& exchange) { exchange.WaitForPeerToLeave(); });
+  SatchelConfig config = Config();
+  config.timeouts = "connect: 1s, first_byte: 300ms, idle: 5s";
+  Start(config);
+  Get("/");
+  const Response response = Get("/");
+  EXPECT_EQ(response.body, "bridged") << Describe(response);
+  EXPECT_GE(Age(response), 15);
+  EXPECT_EQ(Send("HEAD", "/").status, 200);
+}
+
+TEST_F(StaleTest, G2_AHeadOnAStaleAnswerRefreshesTheWholeOfIt) {
+  origin.Next("/", StaleSince(5, "old", "stale-while-revalidate=60", {{"ETag", "\"1\""}}));
+  origin.On("/", [](OriginExchange& exchange) {
+    if (exchange.request().method == "HEAD") {
+      exchange.SendHead(200, {{"Content-Length", "3"}, {"Cache-Control", "max-age=60"}});
+    } else {
+      exchange.Respond(Fresh("new"));
+    }
+  });
+  Start();
+  Get("/");
+  const Response head = Send("HEAD", "/");
+  EXPECT_TRUE(CacheStatus(head).hit()) << Describe(head);
+  EXPECT_GE(Age(head), 15);
+  ASSERT_TRUE(origin.WaitForRequests(2));
+  EXPECT_EQ(origin.Last("/").method, "GET");
+  EXPECT_EQ(origin.Last("/").fields.Get("If-None-Match"), "\"1\"");
+  EXPECT_TRUE(Eventually([&] { return Get("/").body == "new"; }));
+  EXPECT_EQ(origin.RequestCount(), 2u);
+}
+
+TEST_F(StaleTest, J9_WhoWaitedForAFetchThatFailedIsToldSo) {
+  origin.Next("/", StaleSince(5, "old", "stale-if-error=60"));
+  origin.On("/", [](OriginExchange& exchange) {
+    exchange.Hold("error");
+    exchange.Respond({.status = 503, .body = "busy"});
+  });
+  SatchelConfig config = Config();
+  config.workers = "1";
+  Start(config);
+  Get("/");
+  RawClient leader = satchel->Connect();
+  leader.Send(Request("GET", "/"));
+  ASSERT_TRUE(origin.WaitUntilHeld("error"));
+  RawClient follower = satchel->Connect();
+  follower.Send(Request("GET", "/"));
+  Send("POST", "/fence");  // the worker has read it by now
+  origin.Release("error");
+  const Response led = leader.Read();
+  const Response followed = follower.Read();
+  for (const Response& response : {led, followed}) {
+    EXPECT_EQ(response.body, "old") << Describe(response);
+    EXPECT_TRUE(CacheStatus(response).Get("detail").starts_with("stale-if-error"));
+    EXPECT_GE(Age(response), 15);
+    EXPECT_LT(CacheStatus(response).ttl(), 0);
+  }
+  EXPECT_FALSE(CacheStatus(led).Has("collapsed"));
+  EXPECT_TRUE(CacheStatus(followed).Has("collapsed"));
+  EXPECT_EQ(origin.RequestCount("/"), 2u);
+}
+
 }  // namespace
 }  // namespace satchel::testing

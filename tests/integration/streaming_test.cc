@@ -69,6 +69,23 @@ TEST_F(StreamingTest, AChunkedAnswerWithTrailersIsForwarded) {
   EXPECT_FALSE(response.fields.Has("X-Sum"));
 }
 
+TEST_F(StreamingTest, J8_FieldsForbiddenInTrailersOfAPassedAnswerAreDropped) {
+  origin.On("/", {.fields = {{"Cache-Control", "no-store"}},
+                  .body = "hello",
+                  .framing = Reply::Framing::kChunked,
+                  .trailers = {{"X-Sum", "5"},
+                               {"Set-Cookie", "a=b"},
+                               {"Content-Length", "9"},
+                               {"Cache-Control", "max-age=60"}}});
+  Start();
+  for (const char* method : {"GET", "POST"}) {
+    const Response response = Send(method, "/");
+    EXPECT_EQ(response.body, "hello") << Describe(response);
+    ASSERT_EQ(response.trailers.list().size(), 1u) << response.trailers.ToWire();
+    EXPECT_EQ(response.trailers.Get("X-Sum"), "5");
+  }
+}
+
 TEST_F(StreamingTest, ABodyOfKnownLengthKeepsItsLength) {
   std::string body = Pattern(0, 300'000);
   origin.On("/", {.body = body});
