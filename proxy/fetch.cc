@@ -36,7 +36,12 @@ Fetch::~Fetch() { Cancel(); }
 void Fetch::Start() {
   Add(worker_.metrics().upstream_requests);
   if (timeouts_.total.count() > 0) worker_.loop().SetTimer(total_, timeouts_.total.count());
-  TryServer();
+  // What a turn asks of upstreams leaves back to back, as the answers did that made room for it:
+  // the peer is woken once for several requests rather than for each.
+  worker_.loop().AtTurnEnd([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (self && self->state_ == State::kNew) self->TryServer();
+  });
 }
 
 void Fetch::Cancel() {
@@ -108,9 +113,8 @@ void Fetch::TryServer() {
   state_ = State::kConnecting;
   const rules::Endpoint& endpoint = server_->endpoint();
   if (endpoint.kind == rules::Endpoint::Kind::kUnix) {
-    resolving_ = worker_.resolver().Resolve("unix:" + endpoint.path, 0, [this](auto addresses) {
-      OnResolved(std::move(addresses));
-    });
+    resolving_ = worker_.resolver().Resolve(
+        "unix:" + endpoint.path, 0, [this](auto addresses) { OnResolved(std::move(addresses)); });
   } else if (endpoint.kind == rules::Endpoint::Kind::kIp) {
     auto address = net::Address::FromIp(endpoint.host, endpoint.port);
     if (!address) {
@@ -122,8 +126,7 @@ void Fetch::TryServer() {
     TryAddress();
   } else {
     resolving_ = worker_.resolver().Resolve(
-        endpoint.host, endpoint.port,
-        [this](auto addresses) { OnResolved(std::move(addresses)); });
+        endpoint.host, endpoint.port, [this](auto addresses) { OnResolved(std::move(addresses)); });
   }
 }
 
@@ -317,7 +320,8 @@ void Fetch::OnDeadline() {
         OnBroken();
         return;
       }
-      AttemptFailed(UpstreamError::kConnectTimeout, 504, "connect to " + server_text_ + " timed out");
+      AttemptFailed(UpstreamError::kConnectTimeout, 504,
+                    "connect to " + server_text_ + " timed out");
       return;
     case State::kWaitingHead:
       Fail(UpstreamError::kFirstByteTimeout, 504, server_text_ + " sent no answer in time");

@@ -1,5 +1,6 @@
 #include "cache/http/date.h"
 
+#include <algorithm>
 #include <array>
 
 #include "cache/http/field_id.h"
@@ -131,6 +132,24 @@ std::optional<Time> ParseFixdate(std::string_view text) {
   return ToTime(c);
 }
 
+// `text` from its day of the week on. Responses that come close together bear the same dates: the
+// last few are kept.
+std::optional<Time> FixdateOf(std::string_view text) {
+  struct Known {
+    std::array<char, 29> text{};
+    std::optional<Time> time;
+  };
+  thread_local std::array<Known, 8> known_dates;
+  if (text.size() != 29) return ParseFixdate(text.substr(4));
+  // By the units of day, minute and second.
+  Known& known = known_dates[static_cast<unsigned char>(text[6] + text[21] + text[24]) % 8];
+  if (text != std::string_view(known.text.data(), known.text.size())) {
+    known.time = ParseFixdate(text.substr(4));
+    std::copy(text.begin(), text.end(), known.text.begin());
+  }
+  return known.time;
+}
+
 // "Sunday, 06-Nov-94 08:49:37 GMT", `text` after the comma.
 std::optional<Time> ParseRfc850(std::string_view text, Time now) {
   Scanner in(text);
@@ -182,7 +201,7 @@ std::optional<Time> ParseHttpDate(std::string_view text, Time now) {
   if (text.size() < 4) return std::nullopt;
   const int index = IndexOf(kDays, text);
   if (index < 0) return std::nullopt;
-  if (text[3] == ',') return ParseFixdate(text.substr(4));
+  if (text[3] == ',') return FixdateOf(text);
   if (text[3] == ' ') return ParseAsctime(text.substr(3));
   const std::string_view day = kDays[static_cast<size_t>(index)];
   if (text.size() > day.size() && text[day.size()] == ',' &&

@@ -14,8 +14,8 @@
 namespace satchel::net {
 
 // One thread's event loop: descriptors, timers, messages, and work put off to the end of the turn.
-// A turn is one epoll_wait and all that it made ready. Everything but Post() and Stop() belongs to the
-// thread that runs it.
+// A turn is one epoll_wait and all that it made ready. Everything but Post() and Stop() belongs to
+// the thread that runs it.
 class EventLoop {
  public:
   EventLoop();
@@ -32,7 +32,8 @@ class EventLoop {
 
   // Runs at the end of this turn (or of the next one, if none is under way), after all I/O
   // callbacks: the place to flush queues and to complete what must not complete inline.
-  void AtTurnEnd(std::function<void()> work) { deferred_.push_back(std::move(work)); }
+  // A function object of up to 24 bytes, a weak_ptr and a word, costs no allocation.
+  void AtTurnEnd(std::move_only_function<void()> work) { deferred_.push_back(std::move(work)); }
 
   // Deletes at the end of the turn, when no callback of the object is on the stack any more.
   template <typename T>
@@ -68,8 +69,8 @@ class EventLoop {
   TimerWheel timers_;
   uint64_t turns_ = 0;
   bool stopped_ = false;
-  std::vector<std::function<void()>> deferred_;
-  std::vector<std::function<void()>> running_;
+  std::vector<std::move_only_function<void()>> deferred_;
+  std::vector<std::move_only_function<void()>> running_;
   std::vector<std::unique_ptr<void, void (*)(void*)>> graveyard_;
 };
 

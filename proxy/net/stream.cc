@@ -82,20 +82,35 @@ IoResult Stream::Read(char* into, size_t size) {
   }
 }
 
-IoResult Stream::Write(std::span<const iovec> pieces) {
-  if (ssl_ == nullptr) {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(pieces.data());
-    message.msg_iovlen = pieces.size();
-    for (;;) {
-      const ssize_t n = sendmsg(fd_, &message, MSG_NOSIGNAL);
-      if (n >= 0) return {IoStatus::kOk, static_cast<size_t>(n)};
-      if (errno == EINTR) continue;
-      wants_write_ = true;
-      if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kAgain, 0};
-      return {IoStatus::kError, 0};
+IoResult Stream::WritePlain(std::span<const iovec> pieces) {
+  // The kernel takes one piece sooner than several: what is small is put together here.
+  constexpr size_t kGather = 4096;
+  char gathered[kGather];
+  size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  if (total <= kGather) {
+    char* end = gathered;
+    for (const iovec& piece : pieces) {
+      if (piece.iov_len > 0)
+        end = std::copy_n(static_cast<const char*>(piece.iov_base), piece.iov_len, end);
     }
   }
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  for (;;) {
+    const ssize_t n = total <= kGather ? send(fd_, gathered, total, MSG_NOSIGNAL)
+                                       : sendmsg(fd_, &message, MSG_NOSIGNAL);
+    if (n >= 0) return {IoStatus::kOk, static_cast<size_t>(n)};
+    if (errno == EINTR) continue;
+    wants_write_ = true;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kAgain, 0};
+    return {IoStatus::kError, 0};
+  }
+}
+
+IoResult Stream::Write(std::span<const iovec> pieces) {
+  if (ssl_ == nullptr) return WritePlain(pieces);
   // One TLS record holds at most 16 KiB: small pieces are gathered into one record instead of
   // paying a record each; a large body is written from where it lies.
   constexpr size_t kRecord = 16 * 1024;
@@ -117,7 +132,8 @@ IoResult Stream::Write(std::span<const iovec> pieces) {
       size_t skip = offset;
       while (from < pieces.size() && filled < kRecord) {
         const size_t n = std::min(pieces[from].iov_len - skip, kRecord - filled);
-        if (n > 0) memcpy(record + filled, static_cast<const char*>(pieces[from].iov_base) + skip, n);
+        if (n > 0)
+          memcpy(record + filled, static_cast<const char*>(pieces[from].iov_base) + skip, n);
         filled += n;
         ++from;
         skip = 0;

@@ -58,6 +58,7 @@ class Stream {
 
  private:
   IoStatus TlsStatus(int result);
+  IoResult WritePlain(std::span<const iovec> pieces);
 
   int fd_ = -1;
   uint32_t handshake_error_ = 0;  // OpenSSL's code, which has 32 bits

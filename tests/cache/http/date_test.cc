@@ -114,6 +114,17 @@ TEST(DateTest, FormattedDatesAreReadBack) {
   }
 }
 
+TEST(DateTest, WhatWasParsedBeforeIsNotTakenForWhatOnlyLooksLikeIt) {
+  // All of one length, with the same units of day, minute and second.
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(Seconds("Thu, 01 Jan 2026 00:00:00 GMT"), 1767225600);
+    EXPECT_EQ(Seconds("Thu, 01 Jan 2026 00:00:10 GMT"), 1767225610);
+    EXPECT_FALSE(ParseHttpDate("Thu, 01 Jan 2026 00:00:00 UTC", kNow));
+    EXPECT_EQ(Seconds("Wed, 11 Feb 2026 10:00:00 GMT"), 1770804000);
+    EXPECT_EQ(Seconds("thu, 01 jan 2026 00:00:00 gmt"), 1767225600);
+  }
+}
+
 TEST(DateTest, TimesOutOfRangeAreClamped) {
   EXPECT_EQ(FormatHttpDate(TimeFromUnixSeconds(300'000'000'000)), "Fri, 31 Dec 9999 23:59:59 GMT");
   EXPECT_EQ(FormatHttpDate(TimeFromUnixSeconds(-80'000'000'000)), "Sat, 01 Jan 0000 00:00:00 GMT");
