@@ -58,27 +58,49 @@ fault() {
   echo "FAILED: $1"
 }
 
-# build STAGE PRESET TARGET... : builds as much as it can, so that what links is still tested.
+# compile STAGE PRESET TARGET... : builds as much as it can, so that what links is still tested.
 # Warnings are errors in the dev stage alone: with optimisation and sanitizers GCC 12 warns of what
 # cannot happen.
-build() {
+compile() {
   local stage=$1 preset=$2 log=$output/$1-build.log
   shift 2
-  echo "== $stage: build"
   local options=(-DSATCHEL_BENCHMARKS=OFF)
   [ "$stage" != dev ] || options+=(-DSATCHEL_WERROR=ON)
   [ "$stage" != asan ] && [ "$stage" != tsan ] || options+=(-DSATCHEL_INTEGRATION_TESTS=OFF)
   [ "$stage" != release ] || options+=(-DSATCHEL_TESTS=OFF)
-  if ! cmake --preset "$preset" -B "$output/$stage" "${options[@]}" >"$log" 2>&1; then
+  cmake --preset "$preset" -B "$output/$stage" "${options[@]}" >"$log" 2>&1 || return 2
+  cmake --build "$output/$stage" -j "$jobs" --target "$@" -- -k 0 >>"$log" 2>&1 || return 1
+}
+
+# Tests mostly wait: what the next stage needs is compiled beside them, with what they leave of the
+# processor. `build` finds it done, and says what went wrong with it.
+ahead= # its process group
+compile_ahead() {
+  set -m
+  (
+    renice -n 19 -p "$BASHPID"
+    "compile_$1"
+  ) >/dev/null 2>&1 </dev/null &
+  set +m
+  ahead=$!
+}
+trap '[ -z "$ahead" ] || kill -- "-$ahead" 2>/dev/null' EXIT
+
+# build STAGE: false if there is nothing to test.
+build() {
+  local stage=$1 log=$output/$1-build.log status=0
+  echo "== $stage: build"
+  [ -z "$ahead" ] || wait "$ahead"
+  ahead=
+  "compile_$stage" || status=$?
+  [ $status -eq 0 ] && return
+  if [ $status -eq 2 ]; then
     tail -n 40 "$log"
     fault "$stage: configure"
     return 1
   fi
-  if ! cmake --build "$output/$stage" -j "$jobs" --target "$@" -- -k 0 >>"$log" 2>&1; then
-    grep -E -A 6 '(error|undefined reference|Error)' "$log" | head -n 80
-    fault "$stage: build (all of it: ${log#"$root"/})"
-  fi
-  return 0
+  grep -E -A 6 '(error|undefined reference|Error)' "$log" | head -n 80
+  fault "$stage: build (all of it: ${log#"$root"/})"
 }
 
 # tests STAGE FOLDER CTEST_ARGUMENT... : runs what was built in FOLDER, against the binary of STAGE,
@@ -137,22 +159,39 @@ junit_count() {
   echo "${number:-0}"
 }
 
+# The integration tests of the dev build run against the binary of each stage.
+targets=all
+[[ " ${stages[*]} " == *" dev "* ]] || targets=integration_tests
+compile_dev() { compile dev dev "$targets"; }
+compile_asan() { compile asan asan all; }
+compile_tsan() { compile tsan tsan satchel cache_tests proxy_tests; }
+compile_release() { compile release release all; }
+
+# begin STAGE: builds it, and begins with the one behind it. The examples run the release binary.
+builds=("${stages[@]/#examples/release}")
+begin() {
+  local i
+  if [[ $1 == [at]san && $targets != all ]]; then build dev || return 1; fi
+  build "$1" || return 1
+  for i in "${!builds[@]}"; do
+    [ "${builds[i]}" != "$1" ] || [ -z "${builds[i + 1]:-}" ] || compile_ahead "${builds[i + 1]}"
+  done
+}
+
 run_dev() {
-  build dev dev all && tests dev dev -LE '^integration_tests$' && integration dev
+  begin dev && tests dev dev -LE '^integration_tests$' && integration dev
 }
 
 run_asan() {
-  build asan asan all && tests asan asan -LE layering && integration asan
+  begin asan && tests asan asan -LE layering && integration asan
 }
 
 run_tsan() {
-  build tsan tsan satchel cache_tests proxy_tests && tests tsan tsan -L '^(cache|proxy)_tests$' &&
-    integration tsan
+  begin tsan && tests tsan tsan -L '^(cache|proxy)_tests$' && integration tsan
 }
 
 # integration STAGE : the integration tests against the binary of STAGE.
 integration() {
-  [[ " ${stages[*]} " == *" dev "* ]] || build dev dev integration_tests
   tests "$1" dev -L '^integration_tests$'
 }
 
@@ -162,7 +201,7 @@ run_examples() {
     echo "== examples: no $script"
     return
   fi
-  build release release all || return
+  begin release || return
   if [ ! -x "$output/release/bin/satchel" ]; then
     fault "examples: there is no binary to run them against"
     return
