@@ -81,14 +81,6 @@ def thread_cpu_seconds(tids):
     return total
 
 
-def user_system_ticks(pids):
-    user = system = 0
-    for pid in pids:
-        fields = stat_of(pid)
-        user, system = user + int(fields[11]), system + int(fields[12])
-    return user, system
-
-
 def machine_busy_seconds():
     """CPU time spent by everything on the machine, stolen time included."""
     with open("/proc/stat", encoding="ascii") as file:
