@@ -169,7 +169,7 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
   if (worker_.PopularityDue()) worker_.NotePopular(&hit.rule, hit.head, &stored);
 
   // What the socket does not take is kept by reference; only the tail is ours to copy.
-  const net::IoResult written = stream_.Write({pieces.data(), count});
+  const net::IoResult written = stream_.Write({pieces.data(), count}, /*last=*/!keep_alive_);
   if (written.status == net::IoStatus::kError) {
     OnGone();
     return true;

@@ -16,7 +16,8 @@ Stream::Stream(Stream&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       handshake_error_(other.handshake_error_),
       ssl_(std::exchange(other.ssl_, nullptr)),
-      wants_write_(other.wants_write_) {}
+      wants_write_(other.wants_write_),
+      held_back_(other.held_back_) {}
 
 Stream& Stream::operator=(Stream&& other) noexcept {
   if (this != &other) {
@@ -24,6 +25,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
     fd_ = std::exchange(other.fd_, -1);
     ssl_ = std::exchange(other.ssl_, nullptr);
     wants_write_ = other.wants_write_;
+    held_back_ = other.held_back_;
     handshake_error_ = other.handshake_error_;
   }
   return *this;
@@ -82,7 +84,7 @@ IoResult Stream::Read(char* into, size_t size) {
   }
 }
 
-IoResult Stream::WritePlain(std::span<const iovec> pieces) {
+IoResult Stream::WritePlain(std::span<const iovec> pieces, int flags) {
   // The kernel takes one piece sooner than several: what is small is put together here.
   constexpr size_t kGather = 4096;
   char gathered[kGather];
@@ -91,16 +93,16 @@ IoResult Stream::WritePlain(std::span<const iovec> pieces) {
   if (total <= kGather) {
     char* end = gathered;
     for (const iovec& piece : pieces) {
-      if (piece.iov_len > 0)
-        end = std::copy_n(static_cast<const char*>(piece.iov_base), piece.iov_len, end);
+      if (piece.iov_len == 0) continue;  // a base that may be null
+      end = std::copy_n(static_cast<const char*>(piece.iov_base), piece.iov_len, end);
     }
   }
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
   message.msg_iovlen = pieces.size();
   for (;;) {
-    const ssize_t n = total <= kGather ? send(fd_, gathered, total, MSG_NOSIGNAL)
-                                       : sendmsg(fd_, &message, MSG_NOSIGNAL);
+    const ssize_t n =
+        total <= kGather ? send(fd_, gathered, total, flags) : sendmsg(fd_, &message, flags);
     if (n >= 0) return {IoStatus::kOk, static_cast<size_t>(n)};
     if (errno == EINTR) continue;
     wants_write_ = true;
@@ -109,8 +111,11 @@ IoResult Stream::WritePlain(std::span<const iovec> pieces) {
   }
 }
 
-IoResult Stream::Write(std::span<const iovec> pieces) {
-  if (ssl_ == nullptr) return WritePlain(pieces);
+IoResult Stream::Write(std::span<const iovec> pieces, bool last) {
+  if (ssl_ == nullptr) {
+    held_back_ = last;
+    return WritePlain(pieces, last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
+  }
   // One TLS record holds at most 16 KiB: small pieces are gathered into one record instead of
   // paying a record each; a large body is written from where it lies.
   constexpr size_t kRecord = 16 * 1024;
@@ -176,6 +181,7 @@ void Stream::ShutdownWrite() {
 }
 
 void Stream::ResetOnClose() {
+  held_back_ = false;
   const linger reset{1, 0};
   setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
   if (ssl_ != nullptr) SSL_set_quiet_shutdown(ssl_, 1);
@@ -189,6 +195,8 @@ void Stream::Close() {
     ssl_ = nullptr;
   }
   if (fd_ >= 0) {
+    // Were there input that nobody read, close() alone would drop what is held back.
+    if (std::exchange(held_back_, false)) shutdown(fd_, SHUT_WR);
     close(fd_);
     fd_ = -1;
   }

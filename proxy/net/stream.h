@@ -38,8 +38,10 @@ class Stream {
   SSL* ssl() const { return ssl_; }
 
   IoResult Read(char* into, size_t size);
-  // Writes as much as the socket takes of all pieces, in one system call where possible.
-  IoResult Write(std::span<const iovec> pieces);
+  // Writes as much as the socket takes of all pieces, in one system call where possible. `last`: if
+  // all is taken, Close() or ShutdownWrite() follows at once, and the end travels with the bytes
+  // instead of in a packet of its own.
+  IoResult Write(std::span<const iovec> pieces, bool last = false);
 
   // TLS only: kOk when done, kAgain while under way.
   IoStatus Handshake(bool as_client);
@@ -58,12 +60,13 @@ class Stream {
 
  private:
   IoStatus TlsStatus(int result);
-  IoResult WritePlain(std::span<const iovec> pieces);
+  IoResult WritePlain(std::span<const iovec> pieces, int flags);
 
   int fd_ = -1;
   uint32_t handshake_error_ = 0;  // OpenSSL's code, which has 32 bits
   SSL* ssl_ = nullptr;
   bool wants_write_ = false;
+  bool held_back_ = false;  // by the kernel, for the end of the stream
 };
 
 }  // namespace satchel::net

@@ -54,7 +54,7 @@ class FleetLimitsTest : public ProxyTest {
     ASSERT_TRUE(Eventually([&] {
       return std::all_of(fleet.begin(), fleet.end(), [&](const auto& one) {
         const Metrics metrics = one->ReadMetrics();
-        return metrics.Sum("satchel_redis_connections_up") >= 1;
+        return metrics.Sum("satchel_redis_connections_up") == metrics.Sum("satchel_workers");
       });
     }));
   }

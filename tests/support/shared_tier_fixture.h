@@ -28,7 +28,7 @@ class SharedTierTest : public ProxyTest {
     for (const SatchelProcess* process : {satchel.get(), other_.get()}) {
       ASSERT_TRUE(Eventually([&] {
         const Metrics metrics = process->ReadMetrics();
-        return metrics.Sum("satchel_redis_connections_up") >= 1 &&
+        return metrics.Sum("satchel_redis_connections_up") == metrics.Sum("satchel_workers") &&
                metrics.Sum("satchel_purge_coherent") == 1 &&
                metrics.Sum("satchel_purge_channel_up") == 1;
       }));
