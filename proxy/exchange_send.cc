@@ -239,9 +239,14 @@ bool Exchange::BeginStreaming(const FillView& view) {
       cache_status_.hit = true;
       cache_status_.forward = cache::CacheStatus::Forward::kNone;
       outcome_ = response->facts().IsFreshAt(now) ? Outcome::kHit : Outcome::kStale;
-      decision_.reason = response->facts().IsFreshAt(now) ? Reason::kFresh
-                                                          : Reason::kStaleWhileRevalidate;
-      if (outcome_ == Outcome::kStale) {
+      const bool part_holds = !response->facts().partial || response->HoldsRangeOf(head_);
+      const cache::Decision why =
+          cache::Decide(head_, &response->facts(), false, now, rule_->cache, part_holds);
+      const bool refreshes = why.action != cache::Action::kServe;
+      // What the task was given may have passed its time since.
+      const bool expired = refreshes && why.action != cache::Action::kServeStaleAndRefresh;
+      decision_.reason = expired ? Reason::kStaleWhileRevalidate : why.reason;
+      if (refreshes && response->key() == key_.text()) {
         stored_ = response;
         RefreshInBackground();
       }

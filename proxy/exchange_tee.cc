@@ -79,20 +79,18 @@ void Exchange::UpdateFromHead(const cache::ResponseHead& head) {
   if (stored_) stored_ = worker_.store().purges().Check(stored_);
   // A 304 speaks of what the client has.
   if ((!stored_ && !part_) || head.status >= 500 || head.status == 304) return;
-  // A part knows the length of its whole.
-  if (part_ && head.status == 200 &&
-      cache::HeadConfirms(part_->Fields(), part_->complete_length(), head.fields)) {
-    return;
-  }
-  // A HEAD that agrees with the stored GET freshens it, one that does not ends it (4.3.5), and so
-  // does one that says that nothing of this may be kept.
-  if (stored_ && head.status == stored_->facts().status &&
-      cache::HeadConfirms(stored_->Fields(), stored_->body().size(), head.fields)) {
+  // A HEAD that agrees with what is stored of GET freshens it, one that does not ends it (4.3.5),
+  // and so does one that says that nothing of this may be kept. A part knows the length of its
+  // whole.
+  const cache::StoredPtr& held = stored_ ? stored_ : part_;
+  const uint16_t status = stored_ ? stored_->facts().status : 200;
+  const uint64_t length = stored_ ? stored_->body().size() : part_->complete_length();
+  if (head.status == status && cache::HeadConfirms(held->Fields(), length, head.fields)) {
     const cache::UpdateResult update =
-        cache::UpdateStored(head_, stored_->Fields(), stored_->facts(), head,
+        cache::UpdateStored(head_, held->Fields(), held->facts(), head,
                             cache::TimeFromUnixMillis(fetch_->sent_wall_ms()), worker_.WallNow(),
                             worker_.Random(), rule_->cache);
-    if (update.verdict.store) Freshen(update, head.fields);
+    if (update.verdict.store && stored_) Freshen(update, head.fields);
     if (update.verdict.store || update.verdict.reason == Reason::kRequestNoStore) return;
   }
   worker_.store().Invalidate(key_);

@@ -69,5 +69,33 @@ TEST_F(SharedTierTest, J1_AGroupThatAHeadNamesEndsTheRecordAtEveryInstance) {
   EXPECT_FALSE(Hit(Get("/")));
 }
 
+// J5: the detail gives the reason, and only what a refresh was promised for is refreshed.
+TEST_F(SharedTierTest, J5_AnAnswerFromTheRecordSaysWhyItMayBeServed) {
+  struct Case {
+    const char* target;
+    Reply reply;
+    const char* asked;
+    const char* reason;
+  };
+  const Case cases[] = {
+      {"/stale", StaleSince(0, "x", "", {{"ETag", "\"1\""}}), "max-stale", "max-stale/l2"},
+      {"/immutable",
+       {.fields = {{"Cache-Control", "max-age=60, immutable"}, {"Age", "5"}}, .body = "x"},
+       "max-age=0",
+       "immutable/l2"},
+      {"/fresh", Fresh("x"), "max-age=60", "fresh/l2"},
+  };
+  for (const Case& one : cases) {
+    origin.On(one.target, one.reply);
+    Store(one.target);
+    const Response response = other_->Get(one.target, {{"Cache-Control", one.asked}});
+    EXPECT_TRUE(Hit(response)) << Describe(response);
+    EXPECT_TRUE(CacheStatus(response).Get("detail").starts_with(one.reason)) << Describe(response);
+  }
+  Fence();
+  for (const Case& one : cases) EXPECT_EQ(origin.RequestCount(one.target), 1u) << one.target;
+  EXPECT_EQ(other_->ReadMetrics().Sum("satchel_refreshes_total"), 0);
+}
+
 }  // namespace
 }  // namespace satchel::testing

@@ -140,6 +140,17 @@ TEST_F(PartialTest, F6_AHeadIsNotAnsweredFromAPartButMayEndIt) {
   EXPECT_FALSE(CacheStatus(GetRange("4-5")).hit());  // RFC 9111 4.3.5
 }
 
+TEST_F(PartialTest, H4_AHeadThatEndsStorabilityEndsAStoredPartToo) {
+  origin.On("/", [](OriginExchange& exchange) {
+    const bool head = exchange.request().method == "HEAD";
+    AnswerRanges(exchange, "\"v1\"", head ? "no-store" : "max-age=60");
+  });
+  Start();
+  GetRange("4-12");
+  EXPECT_EQ(Send("HEAD", "/").Get("Content-Length"), "20");
+  EXPECT_FALSE(CacheStatus(GetRange("4-5")).hit());
+}
+
 TEST_F(PartialTest, AnUnsatisfiableRangeSaysNothingThatOthersCouldKeep) {
   origin.On("/", Fresh(kWhole, 60, {{"Content-Type", "text/x"}, {"ETag", "\"v1\""}}));
   Start();
