@@ -138,6 +138,20 @@ TEST(TargetedFieldTest, B6_ADictionaryIsParsedStrictly) {
 
 // RFC 9213 2.1: "If a targeted field in a given response is empty, or a parsing error is
 // encountered, that field MUST be ignored by the cache".
+TEST(TargetedFieldTest, B6_AllLinesAreOneDictionary) {
+  const ResponseDirectives both = InForce({{"CDN-Cache-Control", "max-age=60"},
+                                           {"CDN-Cache-Control", "no-store"},
+                                           {"Cache-Control", "max-age=7"}});
+  EXPECT_TRUE(both.targeted);
+  EXPECT_EQ(both.max_age, seconds(60));
+  EXPECT_TRUE(both.no_store);
+  const ResponseDirectives fallback = InForce({{"CDN-Cache-Control", "max-age=60"},
+                                               {"CDN-Cache-Control", "&"},
+                                               {"Cache-Control", "max-age=7"}});
+  EXPECT_FALSE(fallback.targeted);
+  EXPECT_EQ(fallback.max_age, seconds(7));
+}
+
 TEST(TargetedFieldTest, B6_EmptyUnparsableOrMistypedCountsAsAbsent) {
   for (const std::string_view value :
        {"", "  ", "max-age=60, &", "max-age=60,", "Max-Age=60", "max-age = 60", "max-age=60.0",

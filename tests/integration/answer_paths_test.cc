@@ -187,6 +187,7 @@ TEST_P(AnswerPathsTest, H2_WhatAValidationConfirms) {
     EXPECT_FALSE(origin.Last(target).fields.Has("Range"));
     EXPECT_EQ(CacheStatus(response).Get("fwd-status"), "304") << kind;
     // The 304 came with a private field of this very request.
+    EXPECT_EQ(response.fields.All("X-Private"), std::vector<std::string>{"secret"}) << kind;
     Response next = Ask(target, more);
     EXPECT_TRUE(next.status == 304 || next.Get("X-New") == "1") << Describe(next);
     ExpectTrue(next, method);

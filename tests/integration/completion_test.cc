@@ -53,6 +53,23 @@ TEST_F(PartialTest, J7_ARestUnderAnotherTagIsThrownAwayAndTheWholeFetched) {
   EXPECT_EQ(origin.RequestCount(), 3u);
 }
 
+// What it says of the rest was never asked for by the client.
+TEST_F(PartialTest, J7_AnOriginThatRefusesTheRestIsAskedForTheWhole) {
+  for (const int status : {412, 416}) {
+    const std::string target = "/" + std::to_string(status);
+    origin.Next(target, [](OriginExchange& exchange) { AnswerRanges(exchange, "\"v1\""); });
+    origin.Next(target, {.status = status, .fields = {{"Content-Range", "bytes */4"}}});
+    origin.On(target, Fresh("anew"));
+    if (!satchel) Start();
+    Get(target, {{"Range", "bytes=0-7"}});
+    const Response whole = Get(target);
+    EXPECT_EQ(whole.status, 200) << Describe(whole);
+    EXPECT_EQ(whole.body, "anew");
+    EXPECT_FALSE(origin.Last(target).fields.Has("Range"));
+    EXPECT_EQ(origin.RequestCount(target), 3u);
+  }
+}
+
 TEST_F(PartialTest, J7_APrefixUnderAWeakTagIsNotCompleted) {
   ServeRanges("W/\"v1\"");
   Start();

@@ -69,6 +69,18 @@ TEST_F(HttpDetailsTest, InnerCachesAreNamedOnceAndBeforeUs) {
   }
 }
 
+TEST_F(HttpDetailsTest, J5_AllLinesOfInnerCachesStandBeforeOurs) {
+  Fields inner = {{"Cache-Status", "Origin; fwd=uri-miss"}, {"Cache-Status", "Inner; hit"}};
+  origin.On("/stored", Fresh("x", 60, inner));
+  inner.Add("Cache-Control", "private");
+  origin.On("/private", {.fields = inner, .body = "x"});
+  Start();
+  for (const char* target : {"/stored", "/private"}) {
+    const std::string status = Get(target).fields.Joined("Cache-Status");
+    EXPECT_TRUE(status.starts_with("Origin; fwd=uri-miss, Inner; hit, Satchel; ")) << status;
+  }
+}
+
 TEST_F(HttpDetailsTest, A304ReplacesFieldsButNotThoseThatDescribeTheBody) {
   origin.Next("/", StaleSince(5, "12345", "", {{"ETag", "\"1\""}, {"X-A", "old"}, {"X-B", "old"}}));
   origin.On("/", [](OriginExchange& exchange) {

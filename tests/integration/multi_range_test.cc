@@ -65,5 +65,29 @@ TEST_F(PartialTest, J6_ASlowReaderOfManyLargePartsGetsEveryByte) {
   EXPECT_THAT(response.body, HasSubstr(body.substr(1'500'000, 64)));
 }
 
+TEST_F(PartialTest, J6_WhileTheWholeStillGrowsItIsTheAnswer) {
+  const std::string body = Pattern(0, 100'000);
+  origin.On("/", [&body](OriginExchange& exchange) {
+    exchange.SendHead(200, {{"Content-Length", "100000"}, {"Cache-Control", "max-age=60"}});
+    exchange.Send(body.substr(0, 50'000));
+    exchange.Hold("rest");
+    exchange.Send(body.substr(50'000));
+  });
+  Start();
+  RawClient first = satchel->Connect();
+  first.Send(Request("GET", "/"));
+  Response whole = first.ReadHead();
+  RawClient second = satchel->Connect();
+  second.Send(Request("GET", "/", {{"Range", "bytes=0-9,20000-29999"}}));
+  Response several = second.ReadHead();
+  EXPECT_EQ(several.status, 200) << Describe(several);
+  EXPECT_FALSE(several.fields.Has("Content-Type")) << Describe(several);
+  origin.Release("rest");
+  EXPECT_TRUE(first.ReadBody(&whole));
+  EXPECT_TRUE(second.ReadBody(&several));
+  EXPECT_TRUE(several.body == body);
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
 }  // namespace
 }  // namespace satchel::testing

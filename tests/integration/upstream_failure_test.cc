@@ -139,6 +139,20 @@ TEST_P(CutBodyTest, IsCutForTheClientAndNeverStored) {
   EXPECT_EQ(origin.RequestCount("/"), 2u);
 }
 
+// An answer on its way to one client may be stored all the same, where earlier ones of the URL
+// could not be shared: if it is whole.
+TEST_P(CutBodyTest, C2_IsNotStoredWhereItGoesAloneEither) {
+  origin.Next("/", {.fields = {{"Cache-Control", "no-store"}}, .body = "mine"});
+  origin.Next("/", GetParam().send);
+  origin.On("/", Fresh("whole"));
+  Start();
+  EXPECT_EQ(Get("/").body, "mine");
+  const Response cut = Get("/");
+  EXPECT_FALSE(cut.status == 200 && cut.complete) << Describe(cut);
+  EXPECT_EQ(Get("/").body, "whole");
+  EXPECT_EQ(origin.RequestCount("/"), 3u);
+}
+
 const CutBody kCutBodies[] = {
     {"ShortOfItsLength",
      [](OriginExchange& x) {

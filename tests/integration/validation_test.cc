@@ -252,6 +252,25 @@ TEST_F(ValidationTest, AForwardedHeadThatDisagreesInvalidatesTheStoredGet) {
   EXPECT_FALSE(CacheStatus(Get("/")).hit());  // RFC 9111 4.3.5
 }
 
+// It does not stand in the old one's place, which would go on answering for the others.
+TEST_F(ValidationTest, H3_AFullAnswerThatIsSelectedByOtherFieldsEndsTheOldOne) {
+  for (const char* directives : {"", "stale-while-revalidate=600"}) {
+    const std::string target = std::string("/") + directives;
+    origin.Next(target, StaleSince(5, "for all", directives, {{"ETag", "\"1\""}}));
+    origin.On(target, [](OriginExchange& exchange) {
+      exchange.Respond(Fresh("for " + exchange.request().fields.Get("X-V"), 60, {{"Vary", "X-V"}}));
+    });
+    if (!satchel) Start();
+    Get(target);
+    Get(target, {{"X-V", "a"}});
+    EXPECT_TRUE(Eventually([&] { return Get(target, {{"X-V", "a"}}).body == "for a"; }));
+    const Response other = Get(target, {{"X-V", "b"}});
+    EXPECT_EQ(other.body, "for b") << directives;
+    EXPECT_EQ(CacheStatus(other).fwd(), "vary-miss") << Describe(other);
+    EXPECT_FALSE(origin.Last(target).fields.Has("If-None-Match"));
+  }
+}
+
 // The error is its request's alone, whatever lifetime it says it has.
 TEST_F(ValidationTest, H3_AnErrorWithALifetimeTakesNothingsPlace) {
   origin.Next("/", StaleSince(5, "old", "", {{"ETag", "\"1\""}}));
