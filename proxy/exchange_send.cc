@@ -203,7 +203,16 @@ bool Exchange::BeginStreaming(const FillView& view) {
                     (!response->vary().empty() &&
                      cache::VaryValues(response->vary(), head_, rule_->cache) !=
                          response->vary_values()));
-  if (other_variant) {
+  const cache::Time now = worker_.WallNow();
+  const bool part_holds = !response->facts().partial || response->HoldsRangeOf(head_);
+  const cache::Decision own =
+      cache::Decide(head_, &response->facts(), false, now, rule_->cache, part_holds);
+  const bool serves =
+      own.action == cache::Action::kServe || own.action == cache::Action::kServeStaleAndRefresh;
+  // What the shared tier had already may be too old for this request, though not for the leader's.
+  const bool too_old = followed_ && view.complete && view.reason == Reason::kNone &&
+                       response->facts().received < started_ && !serves;
+  if (other_variant || too_old) {
     reader_ = {};
     if (++restarts_ > kMaxRestarts) {
       GoToOrigin();
@@ -212,7 +221,6 @@ bool Exchange::BeginStreaming(const FillView& view) {
     }
     return false;
   }
-  const cache::Time now = worker_.WallNow();
   // An answer that must be validated before its next use is only its own request's; one that stands
   // in for an error is for everybody who may have it.
   if (followed_ && !cache::MayCollapseOn(response->facts(), now) &&
@@ -239,14 +247,9 @@ bool Exchange::BeginStreaming(const FillView& view) {
       cache_status_.hit = true;
       cache_status_.forward = cache::CacheStatus::Forward::kNone;
       outcome_ = response->facts().IsFreshAt(now) ? Outcome::kHit : Outcome::kStale;
-      const bool part_holds = !response->facts().partial || response->HoldsRangeOf(head_);
-      const cache::Decision why =
-          cache::Decide(head_, &response->facts(), false, now, rule_->cache, part_holds);
-      const bool refreshes = why.action != cache::Action::kServe;
       // What the task was given may have passed its time since.
-      const bool expired = refreshes && why.action != cache::Action::kServeStaleAndRefresh;
-      decision_.reason = expired ? Reason::kStaleWhileRevalidate : why.reason;
-      if (refreshes && response->key() == key_.text()) {
+      decision_.reason = serves ? own.reason : Reason::kStaleWhileRevalidate;
+      if (own.action != cache::Action::kServe && response->key() == key_.text()) {
         stored_ = response;
         RefreshInBackground();
       }

@@ -1,7 +1,9 @@
-// What an update of the origin's, a 304 or an answer to HEAD, makes of the record in Redis.
+// What an update of the origin's, a 304 or an answer to HEAD, makes of the record in Redis, and
+// what is said of, and who gets, an answer from it.
 
 #include <string>
 
+#include "tests/support/fault_relay.h"
 #include "tests/support/shared_tier_fixture.h"
 
 namespace satchel::testing {
@@ -95,6 +97,41 @@ TEST_F(SharedTierTest, J5_AnAnswerFromTheRecordSaysWhyItMayBeServed) {
   Fence();
   for (const Case& one : cases) EXPECT_EQ(origin.RequestCount(one.target), 1u) << one.target;
   EXPECT_EQ(other_->ReadMetrics().Sum("satchel_refreshes_total"), 0);
+}
+
+// Who waits while another's lookup is under way may ask for something younger than what it finds.
+TEST_F(SharedTierTest, F5_WhoWaitsBehindAnothersLookupHasItsOwnDirectives) {
+  FaultRelay relay(redis_.address());
+  SatchelConfig config = Config();
+  config.workers = "1";
+  config.l2 = "redis: \"redis://" + relay.address() + "\", deadline: 10s";
+  origin.On("/", Fresh("x", 60, {{"Age", "20"}, {"ETag", "\"1\""}}));
+  Store("/");
+  SatchelProcess third(config);
+  ASSERT_TRUE(third.WaitForRedis(1));
+  relay.Set({.hold = true});
+  const Fields wishes[] = {{},
+                           {},
+                           {{"Cache-Control", "max-age=5"}},
+                           {{"Cache-Control", "min-fresh=50"}},
+                           {{"Cache-Control", "max-age=50, min-fresh=20"}}};
+  std::vector<RawClient> clients;
+  for (const Fields& wish : wishes) {
+    clients.push_back(third.Connect());
+    clients.back().Send(Request("GET", "/", wish));
+    const auto others = static_cast<double>(clients.size() - 1);
+    EXPECT_TRUE(Eventually([&] {
+      const Metrics metrics = third.ReadMetrics();
+      return metrics.Sum("satchel_fills_led_total") == 1 &&
+             metrics.Sum("satchel_fills_followed_total") == others;
+    }));
+  }
+  origin.On("/", Fresh("y", 60, {{"ETag", "\"2\""}}));
+  relay.Clear();
+  for (size_t i = 0; i < clients.size(); ++i) {
+    const Response response = clients[i].Read();
+    EXPECT_EQ(response.body, i == 2 || i == 3 ? "y" : "x") << i << Describe(response);
+  }
 }
 
 }  // namespace
