@@ -143,6 +143,8 @@ void Exchange::PumpReader() {
         // Ours alone: the task hands the answer over; a follower fetches for itself, or looks again
         // if the fetch it waited for turned out to be older than a purge.
         if (!followed_) return;
+        // The leader's task had something stored, perhaps in Redis, that no error may replace.
+        if (view.reason == Reason::kExpired) decision_.may_store = false;
         if (view.reason == Reason::kPurged && ++restarts_ <= kMaxRestarts) {
           LookUp();
         } else {

@@ -344,7 +344,9 @@ void FillTask::OnHead(cache::ResponseHead& head, const http1::Framing& framing) 
     } else {
       Tell(redis::FleetLock::News::kEach);
     }
-    HandOver(head, framing, verdict.reason);
+    // An error that could be stored, were there nothing that it must leave in place (4.3.3).
+    const bool left_in_place = server_error && job_.stored && verdict.store;
+    HandOver(head, framing, left_in_place ? cache::Reason::kExpired : verdict.reason);
     return;
   }
   std::optional<uint64_t> length;

@@ -38,6 +38,37 @@ TEST_F(SharedTierTest, H3_AnErrorWithALifetimeTakesNoRecordsPlace) {
   EXPECT_EQ(Get("/").body, "old");
 }
 
+// Nor does the same error for who waited for it, and never knew of the record.
+TEST_F(SharedTierTest, H3_AnErrorOfAFollowersOwnTakesNoRecordsPlaceEither) {
+  origin.On("/", StaleSince(0, "old", "", {{"ETag", "\"1\""}}));
+  Store("/");
+  std::atomic<bool> busy = true;
+  origin.On("/", [&](OriginExchange& exchange) {
+    if (busy) {
+      exchange.Hold("busy");
+      exchange.Respond(
+          {.status = 503, .fields = {{"Cache-Control", "max-age=60"}}, .body = "busy"});
+    } else {
+      exchange.Respond(
+          {.status = 304, .fields = {{"ETag", "\"1\""}, {"Cache-Control", "max-age=60"}}});
+    }
+  });
+  RawClient leader = other_->Connect();
+  leader.Send(Request("GET", "/"));
+  ASSERT_TRUE(origin.WaitUntilHeld("busy"));
+  RawClient follower = other_->Connect();
+  follower.Send(Request("GET", "/"));
+  EXPECT_TRUE(
+      Eventually([&] { return other_->ReadMetrics().Sum("satchel_fills_followed_total") == 1; }));
+  origin.Release("busy");
+  EXPECT_EQ(leader.Read().body, "busy");
+  EXPECT_EQ(follower.Read().body, "busy");
+  busy = false;
+  const Response validated = other_->Get("/");
+  EXPECT_EQ(validated.body, "old") << Describe(validated);
+  EXPECT_EQ(origin.Last("/").fields.Get("If-None-Match"), "\"1\"");
+}
+
 TEST_F(SharedTierTest, H4_AForwardedHeadThatEndsStorabilityEndsTheRecord) {
   origin.On("/", [](OriginExchange& exchange) {
     if (exchange.request().method == "HEAD") {
