@@ -24,7 +24,7 @@ class PurgeFleetTest : public PurgeFixture {
 
 TEST_F(PurgeFleetTest, WhatOnePurgesNoneServesOnceAllConfirmed) {
   ServeVersions("/");
-  StartThree();
+  StartThree("purge: {ack: 4s}\n");
   for (int i = 1; i <= 20; ++i) {
     version = i;
     const Response answer = Purge(*all[static_cast<size_t>(i) % 3], {{"tags", "v"}});
