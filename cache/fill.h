@@ -43,6 +43,7 @@ struct FillView {
   std::optional<uint64_t> length;  // of the body, if known in advance
   uint64_t asked = 0;  // the last purge known when the origin was asked; 0: it was not
   Reason reason = Reason::kNone;   // why released, or why completed with a stale response
+  bool fetched = false;            // the origin was asked; else another tier had it
   Error error;                     // why failed
   // At kComplete: the lines of the trailer section, each with CRLF, for readers of this fill. They
   // are not stored (RFC 9110 6.5).

@@ -301,6 +301,7 @@ FillView Fill::View(Slot& slot) const {
   view.available = committed_;
   view.length = length_;
   view.asked = asked_ ? sequence_ : 0;
+  view.fetched = asked_;
   view.reason = reason_;
   if (view.state == FillState::kFailed) view.error = error_;
   if (view.state == FillState::kComplete) view.trailers = trailers_;

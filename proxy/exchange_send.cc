@@ -233,7 +233,14 @@ bool Exchange::BeginStreaming(const FillView& view) {
     GoToOrigin();
     return false;
   }
-  if (followed_) {
+  if (followed_ && view.complete && !view.fetched) {
+    // Nothing went forward: the lookup that it waited for has found it.
+    tier_ = "l2";
+    cache_status_.hit = true;
+    cache_status_.forward = cache::CacheStatus::Forward::kNone;
+    outcome_ = response->facts().IsFreshAt(now) ? Outcome::kHit : Outcome::kStale;
+    decision_.reason = serves ? own.reason : Reason::kStaleWhileRevalidate;
+  } else if (followed_) {
     outcome_ = Outcome::kCollapsed;
     cache_status_.collapsed = true;
     if (view.reason != Reason::kNone) {

@@ -103,6 +103,7 @@ void Exchange::Freshen(const cache::UpdateResult& update, const cache::HeaderMap
   as_get.method_text = "GET";
   cache::FillPermit permit = worker_.store().TryLead(key_, as_get, rule_->cache);
   if (!permit) return;  // somebody is fetching the whole
+  permit.MarkAskedAt(asked_sequence_);
   cache::TagSet tags;
   CollectTags(snapshot_->rules, *rule_, as_get, said, tags);
   const cache::StoredPtr updated =
