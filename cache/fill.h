@@ -41,7 +41,7 @@ struct FillView {
   StoredPtr complete;              // at kComplete, but null if the fill was a pass
   uint64_t available = 0;          // committed bytes of the body
   std::optional<uint64_t> length;  // of the body, if known in advance
-  uint64_t asked = 0;  // the last purge known when the origin was asked; 0: it was not
+  uint64_t asked = 0;              // the last purge known when the origin was asked; 0: it was not
   Reason reason = Reason::kNone;   // why released, or why completed with a stale response
   bool fetched = false;            // the origin was asked; else another tier had it
   Error error;                     // why failed

@@ -198,8 +198,7 @@ bool Fill::IsDoomed() const {
 bool Fill::CompleteWith(StoredPtr response, bool insert, Reason why) {
   {
     const std::lock_guard lock(mutex_);
-    const Fate fate =
-        store_->purges.Judge(SubjectOf(*response), response->purge_sequence()).fate;
+    const Fate fate = store_->purges.Judge(SubjectOf(*response), response->purge_sequence()).fate;
     if (fate == Fate::kGone || (insert && fate != Fate::kValid)) return false;
     // From here on who joins is judged by it.
     if (!head_) head_ = response;

@@ -18,11 +18,11 @@
 #include "proxy/fetch.h"
 #include "proxy/fill_task.h"
 #include "proxy/keyed_body.h"
+#include "proxy/limit_request.h"
 #include "proxy/metrics.h"
 #include "proxy/net/pooled.h"
 #include "proxy/purge_request.h"
 #include "proxy/purger.h"
-#include "proxy/limit_request.h"
 #include "proxy/responder.h"
 #include "proxy/snapshot.h"
 #include "proxy/tunnel.h"
@@ -119,13 +119,16 @@ class Exchange final : public FetchHandler,
   void Follow(cache::FillReader reader);
   void Lead(cache::FillPermit permit);
   void OnFillWaitOver();
-  std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background,
-                                     bool early = false);
+  std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background, bool early = false);
   void RefreshInBackground(bool early = false);
 
   // Sending stored and growing responses (exchange_send.cc).
   void SendStored(cache::StoredPtr response);
   void PumpStored();
+  // Pieces of one write.
+  static constexpr size_t kPieces = 32;
+  // One turn's share of one client, so that a fast one does not starve the others.
+  static constexpr uint64_t kPumpBytes = 1024 * 1024;
   bool BeginPart();
   void PumpReader();
   bool BeginStreaming(const cache::FillView& view);
@@ -193,8 +196,8 @@ class Exchange final : public FetchHandler,
   cache::CacheKey key_;
   bool has_key_ = false;
   std::shared_ptr<KeyedBody> keyed_body_;  // whole once there is a key
-  cache::StoredPtr stored_;  // selected by the lookup, perhaps stale
-  cache::StoredPtr part_;    // a stored 206 that does not hold what is asked for
+  cache::StoredPtr stored_;                // selected by the lookup, perhaps stale
+  cache::StoredPtr part_;                  // a stored 206 that does not hold what is asked for
   bool asked_remote_ = false;
   bool from_remote_ = false;
   bool other_variants_ = false;
@@ -217,13 +220,13 @@ class Exchange final : public FetchHandler,
   cache::HeaderMap upload_trailers_;
   cache::ResponseHead passed_head_;
   http1::Framing passed_framing_;
-  cache::FillPermit tee_;  // an answer of our own that is stored on its way
-  bool tee_answers_others_ = false;   // with No-Vary-Search
-  std::optional<uint64_t> tee_left_;  // bytes of it still to come, if known
+  cache::FillPermit tee_;                // an answer of our own that is stored on its way
+  bool tee_answers_others_ = false;      // with No-Vary-Search
+  std::optional<uint64_t> tee_left_;     // bytes of it still to come, if known
   std::shared_ptr<Exchange> lingering_;  // ourselves: the client left, others read the tee
-  uint64_t asked_sequence_ = 0;  // the last purge known when the origin was asked
-  uint64_t purging_since_ = 0;   // the last purge known before our own
-  bool unpurged_ = false;        // none up to then concerns the answer
+  uint64_t asked_sequence_ = 0;          // the last purge known when the origin was asked
+  uint64_t purging_since_ = 0;           // the last purge known before our own
+  bool unpurged_ = false;                // none up to then concerns the answer
   std::unique_ptr<Tunnel> tunnel_;
 
   // Answer.
@@ -238,7 +241,7 @@ class Exchange final : public FetchHandler,
   bool first_chunk_ = true;
   char chunk_prefix_[24];
   std::string pending_head_;  // of a passed answer, to leave with its body's first piece
-  bool pass_body_ = true;  // the passed answer carries its body to the client
+  bool pass_body_ = true;     // the passed answer carries its body to the client
 
   // For the log.
   cache::Time started_;

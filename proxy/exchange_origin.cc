@@ -56,8 +56,8 @@ void Exchange::StartPass() {
   }
   request.upgrade = upgrade;
   request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing, upgrade);
-  fetch_ = std::shared_ptr<Fetch>(
-      new Fetch(worker_, pool_, rule_->timeouts, std::move(request), this));
+  fetch_ =
+      std::shared_ptr<Fetch>(new Fetch(worker_, pool_, rule_->timeouts, std::move(request), this));
   fetch_->Start();
   if (!early_body_.empty()) fetch_->SendBody(std::exchange(early_body_, {}));
   if (upload_ended_ && framing_.kind != http1::BodyKind::kNone && !keyed_body_) {
@@ -70,8 +70,7 @@ void Exchange::StartPass() {
 }
 
 void Exchange::TakeOver(std::shared_ptr<Fetch> fetch, cache::ResponseHead& head,
-                        const http1::Framing& framing, Reason not_stored,
-                        uint64_t asked_sequence) {
+                        const http1::Framing& framing, Reason not_stored, uint64_t asked_sequence) {
   const auto self = shared_from_this();
   asked_sequence_ = asked_sequence;
   reader_ = {};
@@ -218,7 +217,8 @@ void Exchange::InvalidateThenSend(cache::ResponseHead& head, const http1::Framin
                              });
 }
 
-// Whether no purge since then concerns what a GET of this URI would be answered with, whatever its tags.
+// Whether no purge since then concerns what a GET of this URI would be answered with, whatever its
+// tags.
 bool Exchange::StandsSince(uint64_t sequence) const {
   const cache::Purges& purges = worker_.store().purges();
   if (sequence == purges.head()) return true;

@@ -72,10 +72,11 @@ void FillTask::StartFetch() {
   cache::RequestHead validating;
   if (CheckStored()) {
     validating = *head;
-    // If-None-Match on a POST asks the origin to refuse it with 412 (RFC 9110 13.1.2): it is read anew.
+    // If-None-Match on a POST asks the origin to refuse it with 412 (RFC 9110 13.1.2): it is read
+    // anew.
     const bool may_ask = head->method != cache::Method::kPost;
-    conditional_ = cache::MakeConditional(
-        validating, may_ask ? job_.stored->Fields() : cache::HeaderMap());
+    conditional_ =
+        cache::MakeConditional(validating, may_ask ? job_.stored->Fields() : cache::HeaderMap());
     head = &validating;
   } else if (job_.prefix && !job_.part) {
     validating = *head;
@@ -204,8 +205,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
     // Confirmed for those who have selected it so far too (4.3.4).
     const cache::StoredPtr same =
         cache::StoredResponse::WithFields(*old, update.fields, facts, with);
-    cache::FillPermit permit =
-        worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
+    cache::FillPermit permit = worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
     if (permit && permit.CompleteWith(same, true) && worker_.remote() != nullptr) {
       worker_.remote()->Put(same, job_.rule->cache);
     }

@@ -283,7 +283,7 @@ void Worker::SyncRedisNodes() {
     nodes.push_back({
         .server = node.server().host.empty() ? redis_url_ : node.server().ToString(),
         .connected = counters.connected.Get(),
-        .breaker_open = counters.breaker_state.Get() == 1 ? uint64_t{1} : 0,
+        .breaker_open = counters.breaker_state.Get() != 0 ? uint64_t{1} : 0,
         .calls = counters.calls.Get(),
         .errors = counters.errors.Get(),
         .deadline_misses = counters.deadline_misses.Get(),
@@ -327,7 +327,7 @@ void Worker::SyncRedisMetrics() {
   redis_client_->VisitNodes([&](const redis::Node& node) {
     const redis::Node::Counters& counters = node.counters();
     up |= counters.connected.Get();
-    open |= counters.breaker_state.Get() == 1 ? 1 : 0;
+    open |= counters.breaker_state.Get() != 0 ? 1 : 0;
     lost += counters.disconnects.Get();
     late += counters.late_replies.Get();
   });

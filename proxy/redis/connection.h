@@ -169,6 +169,7 @@ struct CallState {
   int64_t started_ns = 0;
   bool late = false;       // the deadline passed first
   bool greeting = false;   // ours, no caller's
+  bool probe = false;      // ours too: the breaker waits for its outcome, whatever that is
   bool droppable = false;  // may go when the queue is full
   // Kept by the owner of the connection: what it counts under, where it goes, and how often it was
   // sent elsewhere or again.

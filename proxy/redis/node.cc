@@ -180,7 +180,11 @@ void Node::OnOutcome(bool fast, const CallState& call, const Reply* reply) {
       Succeeded();
     } else {
       counters_.errors.Add();
-      if (MeansDown(code, reply->text)) Failed(reply->text);
+      if (MeansDown(code, reply->text)) {
+        Failed(reply->text);
+      } else if (call.probe) {
+        Succeeded();  // it answers, if only that it may not
+      }
     }
     return;
   }
@@ -191,7 +195,12 @@ void Node::OnOutcome(bool fast, const CallState& call, const Reply* reply) {
   const auto took_us = (net::EventLoop::ReadClockNs() - call.started_ns) / 1000;
   // A store may take longer than a lookup may wait: that is no failure, but no proof either that
   // the server is fit for lookups.
-  if (took_us <= options_.probe_deadline_ms * 1000) Succeeded();
+  if (took_us <= options_.probe_deadline_ms * 1000) {
+    Succeeded();
+  } else if (call.probe) {
+    // Its deadline has passed too; the answer was read before the timer.
+    Failed("the probe was answered too late");
+  }
   if (!fast) return;
   const auto average = static_cast<int64_t>(counters_.latency_us.Get());
   counters_.latency_us.Set(
@@ -261,6 +270,7 @@ void Node::SendProbe() {
   SyncBreaker();
   auto call = std::make_shared<CallState>();
   call->started_ns = net::EventLoop::ReadClockNs();
+  call->probe = true;
   call->done = [](const cache::Result<Reply>&) {};
   // The outcome reaches the breaker through OnOutcome(), OnDeadline() or OnLost().
   if (!SendOn(fast_, {"PING"}, call, options_.probe_deadline_ms)) {

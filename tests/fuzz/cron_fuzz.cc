@@ -1,5 +1,5 @@
-// A time and, behind a line break, a moment in milliseconds: never a crash; what is next is later than
-// the moment, nothing lies between the two, and the text means the same when it is read again.
+// A time and, behind a line break, a moment in milliseconds: never a crash; what is next is later
+// than the moment, nothing lies between the two, and the text means the same when it is read again.
 #include <charconv>
 #include <cstddef>
 #include <cstdint>

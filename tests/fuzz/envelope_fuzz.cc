@@ -86,7 +86,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Require(sealed->chunks.empty());
   Require((*again)->header_block() == response.header_block());
   Require((*again)->body().ToString() == response.body().ToString());
-  Require((*again)->vary() == response.vary() && std::ranges::equal((*again)->tags(), response.tags()));
+  Require((*again)->vary() == response.vary() &&
+          std::ranges::equal((*again)->tags(), response.tags()));
   Require((*again)->purge_sequence() == response.purge_sequence());
   Require((*again)->facts().received == response.facts().received);
   Require((*again)->facts().lifetime <= response.facts().lifetime);

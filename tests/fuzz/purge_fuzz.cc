@@ -31,7 +31,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto message = redis::ParsePurgeMessage(text)) {
     Require(message->sequence > message->previous);
     cache::PurgeTable table(16);
-    for (const cache::PurgeRecord& record : message->records) table.Apply(record, message->sequence);
+    for (const cache::PurgeRecord& record : message->records)
+      table.Apply(record, message->sequence);
     Require(table.size() <= 16);
   }
   if (const auto request = proxy::PurgeRequest::FromJson(text)) {

@@ -164,7 +164,9 @@ TEST_P(AnswerPathsTest, G3_AStaleAnswerInPlaceOfAnError) {
       if (kind == "condition") more.Add("If-None-Match", "\"1\"");
       const Response stale = Ask(target, more, kind == "HEAD" ? "HEAD" : "GET");
       EXPECT_EQ(stale.status, kind == "range" ? 206 : kind == "condition" ? 304 : 200) << kind;
-      EXPECT_EQ(stale.body, kind == "GET" || kind == "no-store" ? kBody : kind == "range" ? "234" : "");
+      EXPECT_EQ(stale.body, kind == "GET" || kind == "no-store" ? kBody
+                            : kind == "range"                   ? "234"
+                                                                : "");
       ExpectTrue(stale, kind.c_str());
     }
   }

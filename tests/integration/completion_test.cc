@@ -129,7 +129,8 @@ TEST_F(PartialTest, J7_TheBeginningOfACutAnswerIsKeptAndCompleted) {
       fields.Add("Content-Range", "bytes " + std::to_string(first) + "-" +
                                       std::to_string(kLong - 1) + "/" + std::to_string(kLong));
     }
-    exchange.Respond({.status = first > 0 ? 206 : 200, .fields = fields, .body = body.substr(first)});
+    exchange.Respond(
+        {.status = first > 0 ? 206 : 200, .fields = fields, .body = body.substr(first)});
   });
   Start();
   RawClient client = satchel->Connect();
@@ -164,7 +165,8 @@ TEST_F(PartialTest, J7_WhatIsShortOrWeakOrMalformedIsNotKeptWhenItIsCut) {
       {"/weak", "Content-Length: 1000000\r\nETag: W/\"v1\"\r\n", 600'000},
       {"/unnamed", "Content-Length: 1000000\r\n", 600'000},
       {"/until-close", "ETag: \"v1\"\r\n", 600'000},
-      {"/private", "Content-Length: 1000000\r\nETag: \"v1\"\r\nCache-Control: private\r\n", 600'000},
+      {"/private", "Content-Length: 1000000\r\nETag: \"v1\"\r\nCache-Control: private\r\n",
+       600'000},
   };
   Start();
   for (const auto& one : cases) {

@@ -38,9 +38,8 @@ TEST_F(FleetLockTest, HundredsOfClientsOfThreeInstancesMakeOneRequestForAColdKey
 }
 
 TEST_F(FleetLockTest, EveryColdKeyIsFetchedOnceHoweverTheRequestsFall) {
-  origin.Otherwise([](OriginExchange& exchange) {
-    exchange.Respond(Fresh("of " + exchange.request().target));
-  });
+  origin.Otherwise(
+      [](OriginExchange& exchange) { exchange.Respond(Fresh("of " + exchange.request().target)); });
   StartFleet(FleetConfig());
   constexpr int kKeys = 100;
   std::atomic<int> wrong = 0;

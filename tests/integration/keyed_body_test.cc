@@ -13,9 +13,8 @@ class KeyedBodyTest : public ProxyTest {
   KeyedBodyTest() {
     origin.Otherwise([this](OriginExchange& exchange) {
       const std::string body = exchange.ReadBody();
-      exchange.Respond(Fresh(exchange.request().method + " " + body + " #" +
-                                 std::to_string(++answers_),
-                             60, more_));
+      exchange.Respond(Fresh(
+          exchange.request().method + " " + body + " #" + std::to_string(++answers_), 60, more_));
     });
   }
   SatchelConfig WithRule(const std::string& body = "max: 1KiB, canonical_json: true",
@@ -25,7 +24,9 @@ class KeyedBodyTest : public ProxyTest {
     config.rules =
         "  - name: search\n"
         "    match: {path: \"/search/**\", method: [QUERY, POST]}\n"
-        "    cache: {key: {body: {" + body + "}}" + more + "}\n"
+        "    cache: {key: {body: {" +
+        body + "}}" + more +
+        "}\n"
         "  - name: rest\n";
     return config;
   }
@@ -49,9 +50,9 @@ TEST_F(KeyedBodyTest, J3_EqualBodiesShareAnAnswerAndOthersDoNot) {
     EXPECT_FALSE(Hit(Send(method, "/search/a", kJson, "{\"q\": 2}")));
     EXPECT_FALSE(Hit(Send(method, "/search/b", kJson, "{\"q\": 1}")));
     EXPECT_FALSE(Hit(Send(method, "/search/a", {{"Content-Type", "text/plain"}}, "{\"q\": 1}")));
-    EXPECT_FALSE(Hit(Send(method, "/search/a",
-                          {{"Content-Type", "application/json"}, {"Content-Encoding", "x"}},
-                          "{\"q\": 1}")));
+    EXPECT_FALSE(
+        Hit(Send(method, "/search/a",
+                 {{"Content-Type", "application/json"}, {"Content-Encoding", "x"}}, "{\"q\": 1}")));
     EXPECT_FALSE(Hit(Send(method, "/search/a", kJson, "")));
     EXPECT_TRUE(Hit(Send(method, "/search/a", kJson, "")));
   }
@@ -186,8 +187,9 @@ TEST_F(KeyedBodyTest, J3_VaryConditionsAndValidationWorkAsForGet) {
     const Fields& fields = exchange.request().fields;
     if (fields.Get("If-None-Match") == "\"v\"") {
       EXPECT_EQ(body, "q") << "a validation carries the body";
-      exchange.Respond({.status = 304, .fields = {{"ETag", "\"v\""}, {"Cache-Control", "max-age=60"},
-                                                  {"Vary", "X-Lang"}}});
+      exchange.Respond(
+          {.status = 304,
+           .fields = {{"ETag", "\"v\""}, {"Cache-Control", "max-age=60"}, {"Vary", "X-Lang"}}});
       return;
     }
     ++full;
@@ -260,9 +262,7 @@ TEST_F(KeyedBodyTest, J3_TheSharedTierTellsBodiesApartToo) {
   RedisProcess redis;
   SatchelConfig config = WithRule();
   config.l2 = "redis: \"" + redis.url() + "\", deadline: 2s";
-  const auto up = [](const SatchelProcess& process) {
-    return process.WaitForRedis(1);
-  };
+  const auto up = [](const SatchelProcess& process) { return process.WaitForRedis(1); };
   Start(config);
   SatchelProcess other(config);
   ASSERT_TRUE(up(*satchel) && up(other));

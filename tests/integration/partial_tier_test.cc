@@ -1,4 +1,5 @@
-// Parts in the shared tier: what one instance stored of a response, another one serves and completes.
+// Parts in the shared tier: what one instance stored of a response, another one serves and
+// completes.
 
 #include "tests/support/range_fixture.h"
 #include "tests/support/redis_process.h"

@@ -124,8 +124,7 @@ TEST_F(PurgeFleetTest, WithoutRedisNothingIsServedLongUnasked) {
   EXPECT_EQ(At(*all[0], "/").body, "3");
   redis.Restart();
   for (const auto& one : all) {
-    EXPECT_TRUE(
-        Eventually([&] { return one->ReadMetrics().Sum("satchel_purge_coherent") == 1; }));
+    EXPECT_TRUE(Eventually([&] { return one->ReadMetrics().Sum("satchel_purge_coherent") == 1; }));
     EXPECT_TRUE(Eventually([&] { return At(*one, "/").body == "3"; }));
   }
 }

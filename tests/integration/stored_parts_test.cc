@@ -59,8 +59,8 @@ TEST_F(PartialTest, F6_AStoredPartDoesNotTakeThePlaceOfTheWhole) {
 TEST_F(PartialTest, F6_AStalePartIsValidatedAndServesAgain) {
   origin.On("/", [](OriginExchange& exchange) {
     if (exchange.request().fields.Get("If-None-Match") == "\"v1\"") {
-      exchange.Respond({.status = 304,
-                        .fields = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=60"}}});
+      exchange.Respond(
+          {.status = 304, .fields = {{"ETag", "\"v1\""}, {"Cache-Control", "max-age=60"}}});
       return;
     }
     AnswerRanges(exchange, "\"v1\"", "max-age=0");

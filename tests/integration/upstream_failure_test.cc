@@ -273,7 +273,8 @@ TEST_F(UpstreamFailureTest, AConnectionWithUnreadBytesIsNotUsed) {
   origin.On("/first", [](OriginExchange& exchange) {
     exchange.Respond({.body = "first"});
     exchange.Hold("poison");
-    exchange.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nCache-Control: max-age=60\r\n\r\npoison");
+    exchange.Send(
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\nCache-Control: max-age=60\r\n\r\npoison");
     EXPECT_TRUE(Eventually([&] { return exchange.Delivered(); }));
     exchange.Hold("keep");
   });

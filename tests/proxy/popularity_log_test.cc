@@ -24,7 +24,8 @@ class PopularityLogTest : public ::testing::Test {
     client = std::make_unique<redis::Client>(
         loop, resolver,
         redis::PatientOptions<redis::Client::Options>(*net::Address::Parse(server.address())));
-    log = std::make_unique<PopularityLog>(loop, *client, "satchel", popularity, [this] { return now; });
+    log = std::make_unique<PopularityLog>(loop, *client, "satchel", popularity,
+                                          [this] { return now; });
     client->Start();
     ASSERT_TRUE(TurnUntil(loop, [&] { return client->available(""); }));
   }
@@ -67,9 +68,8 @@ TEST_F(PopularityLogTest, WhatIsWantedMostIsToldForTheHourAndOneDayLong) {
   // What comes later is added.
   popularity.Add(Url("/100"), 9);
   log->TellNow();
-  EXPECT_TRUE(TurnUntil(loop, [&] {
-    return server.Command({"ZSCORE", Key(kHour), Url("/100")}) == "110";
-  }));
+  EXPECT_TRUE(TurnUntil(
+      loop, [&] { return server.Command({"ZSCORE", Key(kHour), Url("/100")}) == "110"; }));
 }
 
 TEST_F(PopularityLogTest, AnHourHoldsSoManyNamesAndTheRarestGo) {

@@ -47,8 +47,11 @@ class PurgeScheduleTest : public ::testing::Test {
     }
     instance->schedule = std::make_unique<PurgeSchedule>(
         loop, instance->client.get(),
-        PurgeSchedule::Options{.prefix = "satchel", .instance = name, .claim_ms = claim_ms,
-                               .deadline_ms = 10'000, .look_ms = 10},
+        PurgeSchedule::Options{.prefix = "satchel",
+                               .instance = name,
+                               .claim_ms = claim_ms,
+                               .deadline_ms = 10'000,
+                               .look_ms = 10},
         [this] { return now; },
         [raw = instance.get()](const PurgeRequest& request, const std::string& who,
                                std::function<void(bool)> done) {
@@ -77,7 +80,7 @@ TEST_F(PurgeScheduleTest, OneInstancePurgesForAll) {
   std::vector<std::unique_ptr<Instance>> all;
   for (const char* name : {"a", "b", "c"}) all.push_back(Start(name));
   Strike();
-  const auto count = [&](uint64_t ScheduleStatus::*which) {
+  const auto count = [&](uint64_t ScheduleStatus::* which) {
     uint64_t sum = 0;
     for (const auto& one : all) sum += one->schedule->status().*which;
     return sum;
@@ -145,9 +148,8 @@ TEST_F(PurgeScheduleTest, WithoutAnAnswerOfRedisEachPurgesForItself) {
   const auto first = Start("a");
   const auto second = Start("b");
   server.Kill();
-  ASSERT_TRUE(TurnUntil(loop, [&] {
-    return !first->client->available("") && !second->client->available("");
-  }));
+  ASSERT_TRUE(TurnUntil(
+      loop, [&] { return !first->client->available("") && !second->client->available(""); }));
   Strike();
   ASSERT_TRUE(TurnUntil(loop, [&] { return first->open.size() + second->open.size() == 2; }));
   EXPECT_EQ(first->schedule->status().alone, 1u);

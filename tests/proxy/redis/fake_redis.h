@@ -36,12 +36,11 @@ bool TurnUntil(net::EventLoop& loop, Condition condition, int64_t patience_ms = 
 
 // Lets the loop work for that long.
 inline void TurnFor(net::EventLoop& loop, int64_t ms) {
-  TurnUntil(
-      loop, [] { return false; }, ms);
+  TurnUntil(loop, [] { return false; }, ms);
 }
 
-// Options of a Client or Subscriber for a server that a test may stop and start: tries again soon, and
-// gives up on nothing because the machine is busy.
+// Options of a Client or Subscriber for a server that a test may stop and start: tries again soon,
+// and gives up on nothing because the machine is busy.
 template <typename Options>
 Options PatientOptions(const net::Address& server, Options options = {}) {
   options.host = server.IpText();

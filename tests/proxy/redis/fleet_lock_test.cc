@@ -166,9 +166,8 @@ TEST_F(FleetLockTest, WhoWaitsHearsHowItEnded) {
   ASSERT_TRUE(TurnUntil(loop, [&] { return heard.size() == 5; }));
   EXPECT_EQ(heard.back(), News::kUnknown);
   listening.reset();
-  EXPECT_TRUE(TurnUntil(loop, [&] {
-    return server.Command({"PUBLISH", waiting.channel(), "stored"}) == "0";
-  }));
+  EXPECT_TRUE(TurnUntil(
+      loop, [&] { return server.Command({"PUBLISH", waiting.channel(), "stored"}) == "0"; }));
   EXPECT_EQ(heard.size(), 5u);
 }
 

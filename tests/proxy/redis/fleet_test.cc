@@ -18,8 +18,8 @@ struct Member {
   Member(net::EventLoop& event_loop, net::Resolver& resolver, const std::string& server,
          const std::string& name, int64_t interval_ms)
       : loop(event_loop) {
-    client = std::make_unique<Client>(loop, resolver,
-                                      PatientOptions<Client::Options>(*net::Address::Parse(server)));
+    client = std::make_unique<Client>(
+        loop, resolver, PatientOptions<Client::Options>(*net::Address::Parse(server)));
     fleet = std::make_unique<Fleet>(
         loop, *client,
         Fleet::Options{.name = name, .interval_ms = interval_ms, .deadline_ms = 10'000});

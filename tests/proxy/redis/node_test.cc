@@ -209,6 +209,50 @@ TEST_F(NodeTest, ConnectionsThatBreakAtEachReplyOpenTheBreaker) {
   }));
 }
 
+class ProbeTest : public NodeTest {
+ protected:
+  // The breaker is open, and its probe has been sent; the server has answered nothing yet.
+  void SendProbe() {
+    Client::Options options;
+    options.breaker = {.failures = 1, .open_ms = 10, .max_open_ms = 10};
+    options.probe_deadline_ms = kDeadlineMs;
+    Start(server_.address(), options);
+    client_->Send("k", {"GET", "k"}, 1, [](const cache::Result<Reply>&) {}, Lane::kFast);
+    ASSERT_TRUE(TurnUntil(loop_, [&] { return ServerSaw("PING"); }));
+    EXPECT_FALSE(client_->available({}));
+    server_.commands.clear();
+  }
+
+  static constexpr int64_t kDeadlineMs = 250;
+};
+
+TEST_F(ProbeTest, AnAnswerThatIsReadAfterItsTimeIsFollowedByTheNextProbe) {
+  SendProbe();
+  // The loop is busy elsewhere, so that the answer and the deadline are due in the same turn.
+  const int64_t end = net::EventLoop::ReadClockMs() + kDeadlineMs + 10;
+  while (net::EventLoop::ReadClockMs() < end) {
+  }
+  server_.Say("$-1\r\n+PONG\r\n");
+  ASSERT_TRUE(TurnUntil(loop_, [&] { return ServerSaw("PING"); }));
+  EXPECT_FALSE(client_->available({}));
+  server_.Say("+PONG\r\n");
+  EXPECT_TRUE(TurnUntil(loop_, [&] { return client_->available({}); }));
+}
+
+TEST_F(ProbeTest, AServerThatRefusesTheProbeItselfIsThere) {
+  SendProbe();
+  server_.Say("$-1\r\n-NOPERM this user has no permissions to run the 'ping' command\r\n");
+  EXPECT_TRUE(TurnUntil(loop_, [&] { return client_->available({}); }));
+}
+
+TEST_F(ProbeTest, AServerThatIsStillLoadingIsProbedAgain) {
+  SendProbe();
+  server_.Say("$-1\r\n-LOADING Redis is loading the dataset in memory\r\n");
+  ASSERT_TRUE(TurnUntil(loop_, [&] { return ServerSaw("PING"); }));
+  server_.Say("+PONG\r\n");
+  EXPECT_TRUE(TurnUntil(loop_, [&] { return client_->available({}); }));
+}
+
 TEST_F(NodeTest, AReadOnlyServerIsLookedUpAgain) {
   Start(server_.address());
   auto options = PatientOptions<Client::Options>(server_.address());

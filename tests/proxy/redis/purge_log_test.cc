@@ -147,11 +147,11 @@ TEST_F(PurgeLogTest, AGapIsFilledFromTheLog) {
   const uint64_t before = a->purges.head();
   // Written, and told to nobody.
   const std::string next = std::to_string(before + 5);
-  server.Command({"ZADD", "satchel:{p}", next, PurgeRecord::Tag("silent", false).ToText(), next,
-                  "#"});
+  server.Command(
+      {"ZADD", "satchel:{p}", next, PurgeRecord::Tag("silent", false).ToText(), next, "#"});
   const std::string after = std::to_string(before + 9);
-  server.Command({"ZADD", "satchel:{p}", after, PurgeRecord::Tag("told", false).ToText(), after,
-                  "#"});
+  server.Command(
+      {"ZADD", "satchel:{p}", after, PurgeRecord::Tag("told", false).ToText(), after, "#"});
   server.Command({"PUBLISH", "satchel:purges",
                   next + " " + after + " - " + PurgeRecord::Tag("told", false).ToText()});
   ASSERT_TRUE(TurnUntil(loop, [&] { return a->log->position() == before + 9; }));
@@ -258,8 +258,8 @@ TEST_F(PurgeLogTest, ALogThatWentBackIsSeenByTheMessageThatFollows) {
   EXPECT_EQ(b->log->counters().epoch_losses.Get(), 1u);
 }
 
-// What others fetched before a purge of ours they may store under a number after it, as long as they
-// cannot know of it.
+// What others fetched before a purge of ours they may store under a number after it, as long as
+// they cannot know of it.
 TEST_F(PurgeLogTest, NothingOfOthersIsUsedBeforeOurPurgeIsInTheLog) {
   const auto a = Joined({.poll_ms = 50});
   server.Command({"CONFIG", "SET", "maxmemory", "1"});  // reads go on
@@ -358,7 +358,8 @@ TEST(PurgeLogAnswersTest, ALogWhoseNumbersAreNoneIsNotBelieved) {
 TEST_F(PurgeLogTest, GarbageOnTheChannelIsCountedAndNeverMistaken) {
   const auto a = Joined();
   const uint64_t before = a->purges.head();
-  for (const char* message : {"", "x", "1", "5 4 -", "5 5 -", "-1 9 - h*", "99999999999999999999 1"}) {
+  for (const char* message :
+       {"", "x", "1", "5 4 -", "5 5 -", "-1 9 - h*", "99999999999999999999 1"}) {
     server.Command({"PUBLISH", "satchel:purges", message});
   }
   ASSERT_TRUE(TurnUntil(loop, [&] { return a->log->counters().bad_messages.Get() == 7; }));

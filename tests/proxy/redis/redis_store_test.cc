@@ -382,7 +382,9 @@ TEST(RedisStoreClockTest, TimesAreWrittenInTheServersTime) {
   }));
   int64_t received = 0;
   for (size_t i = 0; i < 8; ++i) {
-    received |= static_cast<int64_t>(static_cast<uint8_t>(all[at + cache::RecordHead::kFirstRenewed + i])) << (8 * i);
+    received |=
+        static_cast<int64_t>(static_cast<uint8_t>(all[at + cache::RecordHead::kFirstRenewed + i]))
+        << (8 * i);
   }
   EXPECT_NEAR(static_cast<double>(received), 1'700'000'000'123.0, 5000.0);
 }
