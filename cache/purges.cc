@@ -11,8 +11,7 @@ PurgeSubject SubjectOf(const StoredResponse& response) {
 
 // With the lock held: writers alone change the head.
 void Purges::RaiseHead(uint64_t sequence) {
-  head_.store(std::max(sequence, head_.load(std::memory_order_relaxed)),
-              std::memory_order_release);
+  head_.store(std::max(sequence, head_.load(std::memory_order_relaxed)), std::memory_order_release);
 }
 
 uint64_t Purges::Apply(std::span<const PurgeRecord> records, uint64_t sequence, uint64_t* before) {
@@ -77,6 +76,13 @@ StoredPtr Purges::Check(const StoredPtr& response) const {
     softened_.fetch_add(1, std::memory_order_relaxed);
   }
   return StoredResponse::WithFacts(*response, facts, known);
+}
+
+StoredPtr Purges::Adopt(const StoredPtr& foreign) const {
+  const uint64_t known = head();
+  StoredPtr adopted = Check(foreign);
+  if (adopted) adopted->LowerPurgeSequence(known);
+  return adopted;
 }
 
 Purges::Stats Purges::stats() const {

@@ -34,7 +34,8 @@ class Purges {
   // The last purge known. What is fetched from now on is newer.
   uint64_t head() const { return head_.load(std::memory_order_acquire); }
 
-  // Returns the sequence that they got: `sequence`, or the next one. `before`: the last one before it.
+  // Returns the sequence that they got: `sequence`, or the next one. `before`: the last one before
+  // it.
   uint64_t Apply(std::span<const PurgeRecord> records, uint64_t sequence,
                  uint64_t* before = nullptr);
   // Everything stored so far is to be validated before it is served. Records up to then may be
@@ -47,6 +48,10 @@ class Purges {
 
   // The response as it may be used now: itself, a copy that is stale, or null.
   StoredPtr Check(const StoredPtr& response) const;
+  // The same for what another instance has stored, before anybody else sees it. It may know of
+  // purges that are not known here yet; one that is made here alone meanwhile gets a smaller
+  // sequence, and must hold for it all the same.
+  StoredPtr Adopt(const StoredPtr& foreign) const;
 
   // False: purges of other instances may have been missed, so that what they stored is not to be
   // used. True where there are no others.

@@ -172,14 +172,12 @@ StoredPtr StoredResponse::WithBody(const StoredResponse& head, Body body,
   }
   std::string& block = Scratch();
   WriteBlock(block, facts.status, head.reason(), head.Fields(), body.size());
-  return Build(head.key(), block, facts, extras, std::move(body), true,
-               head.purge_sequence());
+  return Build(head.key(), block, facts, extras, std::move(body), true, head.purge_sequence());
 }
 
 StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
                                      const ResponseFacts& facts) {
-  return WithFields(old, fields, facts,
-                    {.more_tags = {}, .purge_sequence = old.purge_sequence()});
+  return WithFields(old, fields, facts, {.more_tags = {}, .purge_sequence = old.purge_sequence()});
 }
 
 StoredPtr StoredResponse::WithFields(const StoredResponse& old, const HeaderMap& fields,
@@ -209,6 +207,13 @@ StoredPtr StoredResponse::WithFacts(const StoredResponse& old, const ResponseFac
                                     uint64_t purge_sequence) {
   return Build(old.key(), old.header_block(), facts, old.extras_.get(), old.body(), old.complete(),
                purge_sequence);
+}
+
+void StoredResponse::LowerPurgeSequence(uint64_t sequence) const {
+  uint64_t have = purge_sequence();
+  while (have > sequence &&
+         !sequence_.compare_exchange_weak(have, sequence, std::memory_order_relaxed)) {
+  }
 }
 
 void StoredResponse::RaisePurgeSequence(uint64_t sequence) const {

@@ -46,7 +46,8 @@ class StoredResponse final : private Body {
   static StoredPtr Make(Parts parts);
   // The same response with another body (a fill that ended), or with new fields and facts (a 304,
   // with what it adds to the tags and the sequence known before it was asked for).
-  // `tags`, if any, take the place of the head's. `fetch_time` as in the facts; 0 leaves the head's.
+  // `tags`, if any, take the place of the head's. `fetch_time` as in the facts; 0 leaves the
+  // head's.
   static StoredPtr WithBody(const StoredResponse& head, Body body,
                             const std::vector<TagId>* tags = nullptr, uint8_t fetch_time = 0);
   static StoredPtr WithFields(const StoredResponse& old, const HeaderMap& fields,
@@ -80,6 +81,7 @@ class StoredResponse final : private Body {
   // asked, and is raised when later ones have been looked through.
   uint64_t purge_sequence() const { return sequence_.load(std::memory_order_relaxed); }
   void RaisePurgeSequence(uint64_t sequence) const;
+  void LowerPurgeSequence(uint64_t sequence) const;
   const ByteRange& partial_range() const { return extras_ ? extras_->partial_range : kNoRange; }
   uint64_t complete_length() const { return extras_ ? extras_->complete_length : 0; }
   std::string_view reason() const;

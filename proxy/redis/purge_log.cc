@@ -135,8 +135,8 @@ void PurgeLog::OnMessage(std::string_view text) {
   Apply(message->records, message->sequence);
   counters_.received.Add();
   const int64_t now_us = WallClockUs() + commander_.clock_offset_us(key_);
-  counters_.lag_us.Set(
-      static_cast<uint64_t>(std::max<int64_t>(0, now_us - static_cast<int64_t>(message->sequence))));
+  counters_.lag_us.Set(static_cast<uint64_t>(
+      std::max<int64_t>(0, now_us - static_cast<int64_t>(message->sequence))));
   Progress(message->acknowledge);
 }
 
@@ -243,7 +243,9 @@ void PurgeLog::Progress(bool acknowledge) {
 // What was published after batches that cannot be read now has to hold here all the same.
 void PurgeLog::ReleaseWaiting() {
   for (const Waiting& waiting : std::exchange(waiting_, {})) {
+    SetCoherent(false);
     purges_.Apply(waiting.records, 0);
+    KeepUnpublished(waiting.records);
     waiting.done(waiting.outcome);
   }
 }
@@ -259,9 +261,10 @@ void PurgeLog::Purge(std::vector<PurgeRecord> records, bool acknowledge, Done do
   for (size_t at = 0; at < records.size(); at += kBatch) {
     const size_t end = std::min(at + kBatch, records.size());
     const bool is_last = end == records.size();
-    Publish({records.begin() + static_cast<std::ptrdiff_t>(at),
-             records.begin() + static_cast<std::ptrdiff_t>(end)},
-            acknowledge && is_last, is_last ? done : [](const Outcome&) {});
+    Publish(
+        {records.begin() + static_cast<std::ptrdiff_t>(at),
+         records.begin() + static_cast<std::ptrdiff_t>(end)},
+        acknowledge && is_last, is_last ? done : [](const Outcome&) {});
   }
 }
 
@@ -287,8 +290,7 @@ void PurgeLog::Publish(std::vector<PurgeRecord> records, bool acknowledge, Done 
   }
 }
 
-void PurgeLog::OnPublished(const std::vector<PurgeRecord>& records, const Reply& reply,
-                           Done done) {
+void PurgeLog::OnPublished(const std::vector<PurgeRecord>& records, const Reply& reply, Done done) {
   const auto sequence = reply.items.size() == 3 ? Number(reply.items[0].text) : std::nullopt;
   const auto previous = reply.items.size() == 3 ? Number(reply.items[1].text) : std::nullopt;
   if (!sequence || !previous) {
@@ -322,10 +324,16 @@ void PurgeLog::OnPublished(const std::vector<PurgeRecord>& records, const Reply&
 // microseconds, so what it gives out later is greater.
 void PurgeLog::ApplyAlone(std::vector<PurgeRecord> records, std::string why, const Done& done) {
   counters_.unpublished.Add();
+  SetCoherent(false);  // first: nobody may take what others stored for newer than this purge
   Outcome outcome;
   outcome.before = purges_.head();
   outcome.sequence = purges_.Apply(records, 0);
   outcome.error = std::move(why);
+  KeepUnpublished(records);
+  done(outcome);
+}
+
+void PurgeLog::KeepUnpublished(const std::vector<PurgeRecord>& records) {
   if (unpublished_.size() + records.size() > options_.max_waiting) {
     const bool soft = std::all_of(records.begin(), records.end(),
                                   [](const PurgeRecord& record) { return record.soft; }) &&
@@ -335,8 +343,6 @@ void PurgeLog::ApplyAlone(std::vector<PurgeRecord> records, std::string why, con
   } else {
     unpublished_.insert(unpublished_.end(), records.begin(), records.end());
   }
-  SetCoherent(false);
-  done(outcome);
 }
 
 void PurgeLog::PublishWaiting() {
@@ -360,9 +366,8 @@ void PurgeLog::OnTick() {
   const int64_t now = loop_.now_ms();
   // Without messages the reads alone have to keep the promise.
   const bool deaf = !subscriber_.connected();
-  const int64_t wait =
-      deaf || !coherent_ ? std::min(options_.poll_ms, options_.incoherent_ms) / 2
-                         : options_.poll_ms;
+  const int64_t wait = deaf || !coherent_ ? std::min(options_.poll_ms, options_.incoherent_ms) / 2
+                                          : options_.poll_ms;
   loop_.SetTimer(tick_, std::max<int64_t>(wait, 20));
   const int64_t patience = options_.incoherent_ms + (deaf ? 0 : options_.poll_ms);
   if (now - proof_ms_ >= patience) {

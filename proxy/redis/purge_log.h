@@ -61,9 +61,9 @@ class PurgeLog {
     int64_t deadline_ms = 250;  // of one call
     int64_t poll_ms = 1000;
     int64_t incoherent_ms = 1000;
-    size_t max_records = 100'000;   // in Redis
-    size_t max_waiting = 10'000;    // purges that could not be published yet, in records
-    size_t read_at_once = 5'000;    // records
+    size_t max_records = 100'000;  // in Redis
+    size_t max_waiting = 10'000;   // purges that could not be published yet, in records
+    size_t read_at_once = 5'000;   // records
   };
   struct Counters {
     net::Counter published;     // batches
@@ -75,16 +75,16 @@ class PurgeLog {
     net::Counter reads;
     net::Counter failed_reads;
     net::Counter bad_messages;
-    net::Counter lag_us;      // of the last message: from the server's clock to its effect here
-    net::Counter coherent;    // 0 or 1
+    net::Counter lag_us;    // of the last message: from the server's clock to its effect here
+    net::Counter coherent;  // 0 or 1
     net::Counter incoherent_ticks;  // times that everything became doubtful
   };
   struct Outcome {
     bool shared = false;  // in the log, so that every instance learns of it
     uint64_t sequence = 0;
-    uint64_t before = 0;     // the last purge applied here before this one
-    int64_t receivers = 0;   // connections that the message went to; in a cluster of one node only
-    std::string error;       // why it is not shared
+    uint64_t before = 0;    // the last purge applied here before this one
+    int64_t receivers = 0;  // connections that the message went to; in a cluster of one node only
+    std::string error;      // why it is not shared
   };
   using Done = std::function<void(const Outcome&)>;
 
@@ -125,6 +125,7 @@ class PurgeLog {
   void Publish(std::vector<cache::PurgeRecord> records, bool acknowledge, Done done);
   void OnPublished(const std::vector<cache::PurgeRecord>& records, const Reply& reply, Done done);
   void ApplyAlone(std::vector<cache::PurgeRecord> records, std::string why, const Done& done);
+  void KeepUnpublished(const std::vector<cache::PurgeRecord>& records);
   void PublishWaiting();
   void Progress(bool acknowledge);
   void ReleaseWaiting();
@@ -150,7 +151,7 @@ class PurgeLog {
   bool after_gap_ = false;
   bool went_back_ = false;  // the log has forgotten purges that we know
   bool publishing_ = false;
-  int64_t proof_ms_ = 0;   // when the last read that succeeded was sent
+  int64_t proof_ms_ = 0;  // when the last read that succeeded was sent
   int64_t doubted_ms_ = 0;
   std::deque<Waiting> waiting_;  // published, but others before them are not known yet
   std::vector<cache::PurgeRecord> unpublished_;

@@ -49,8 +49,7 @@ int64_t RedisStore::LookupCall::LeftMs() const {
 }
 
 void RedisStore::LookupCall::GetPlain() {
-  Get(
-      plain_key_, [this](const std::string& record) { OnPlain(record); }, [this] { Miss(); });
+  Get(plain_key_, [this](const std::string& record) { OnPlain(record); }, [this] { Miss(); });
 }
 
 void RedisStore::LookupCall::GetVariant(const cache::VarySpec& vary,
@@ -172,12 +171,13 @@ void RedisStore::LookupCall::Opened(cache::Result<StoredPtr> response) {
     return;
   }
   if (purges_ != nullptr) {
-    // While we waited the log may have been lost sight of.
+    *response = purges_->Adopt(*response);
+    // While we waited the log may have been lost sight of. Asked last: whoever purges without the
+    // log says so before he does.
     if (!purges_->complete()) {
       Miss();
       return;
     }
-    *response = purges_->Check(*response);
     if (*response == nullptr) {
       counters_->purged.Add();
       client_.Send(redis_key_, {"UNLINK", redis_key_}, kUnlinkDeadlineMs, {}, Lane::kBulkWrite);

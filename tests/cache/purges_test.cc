@@ -88,8 +88,7 @@ TEST(PurgesTest, ASoftlyPurgedResponseIsStaleFromThePurgeOn) {
   EXPECT_EQ(Find(store), stale);  // made once
   EXPECT_EQ(Decide(Get(), &stale->facts(), false, At(25), Overrides()).action,
             Action::kServeStaleAndRefresh);
-  EXPECT_EQ(Decide(Get(), &stale->facts(), false, At(51), Overrides()).action,
-            Action::kRevalidate);
+  EXPECT_EQ(Decide(Get(), &stale->facts(), false, At(51), Overrides()).action, Action::kRevalidate);
   PurgeTag(store, "a");
   EXPECT_EQ(Find(store), nullptr);
 }
@@ -230,6 +229,19 @@ TEST(PurgedFillTest, AskingAgainMakesTheAnswerNew) {
   ASSERT_TRUE(f.permit.Publish(f.HeadWith("a", f.permit.MarkAsked()), 4));
   f.permit.Append("body");
   EXPECT_NE(f.permit.Finish(), nullptr);
+}
+
+TEST(PurgesTest, APurgeMadeHereAloneHoldsForWhatAnotherInstanceStoredKnowingMore) {
+  Store store({.capacity = 1 << 20});
+  Purges& purges = store.purges();
+  purges.Advance(10);
+  const StoredPtr foreign = Tagged(store, "a");
+  foreign->RaisePurgeSequence(1000);
+  ASSERT_EQ(purges.Adopt(foreign), foreign);
+  EXPECT_EQ(foreign->purge_sequence(), 10U);
+  const PurgeRecord alone = PurgeRecord::Tag("a", false);
+  EXPECT_EQ(purges.Apply({&alone, 1}, 0), 11U);
+  EXPECT_EQ(purges.Check(foreign), nullptr);
 }
 
 TEST(PurgedFillTest, AResponseOfAnotherTierThatWasPurgedCompletesNothing) {

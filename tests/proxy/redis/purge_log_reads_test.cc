@@ -84,6 +84,32 @@ TEST_F(PurgeLogReadsTest, ALogReadInPartProvesNothingWhenTheRestCannotBeAskedFor
   EXPECT_TRUE(purges.complete());
 }
 
+TEST_F(PurgeLogReadsTest,
+       APurgeBehindOthersThatCannotBeReadIsPublishedAgainAndOthersAnswersAreLeftAlone) {
+  commander.Answer({"10", "10", "0", "0"});
+  ASSERT_TRUE(log.coherent());
+  bool done = false;
+  log.Purge({cache::PurgeRecord::Tag("a", false)}, false,
+            [&](const PurgeLog::Outcome& outcome) { done = outcome.shared; });
+  ASSERT_EQ(commander.calls.size(), 1u);
+  // In the log as 30, behind a 20 that is not known here; which then cannot be read.
+  commander.Answer({"30", "20", "1"});
+  ASSERT_EQ(commander.calls.size(), 1u);
+  EXPECT_FALSE(done);
+  commander.Answer({});
+  EXPECT_TRUE(done);
+  EXPECT_FALSE(purges.complete());
+  // The next read brings both; ours goes out once more, and with the read behind it all is known.
+  ASSERT_TRUE(TurnUntil(loop, [&] { return !commander.calls.empty(); }));
+  commander.Answer({"30", "10", "0", "0", b, "20", a, "30"});
+  EXPECT_FALSE(log.coherent());
+  ASSERT_EQ(commander.calls.size(), 1u);
+  commander.Answer({"40", "30", "1"});
+  ASSERT_TRUE(TurnUntil(loop, [&] { return !commander.calls.empty(); }));
+  commander.Answer({"40", "10", "0", "0"});
+  EXPECT_TRUE(log.coherent());
+}
+
 TEST_F(PurgeLogReadsTest, OfAnAnswerThatIsNotUnderstoodNothingIsTaken) {
   for (const std::vector<std::string>& bad : {std::vector<std::string>{},
                                               {"30", "10", "0"},
