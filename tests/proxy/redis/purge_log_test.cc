@@ -355,6 +355,18 @@ TEST(PurgeLogAnswersTest, ALogWhoseNumbersAreNoneIsNotBelieved) {
   EXPECT_EQ(cut->batches[0].sequence, 5u);
 }
 
+TEST_F(PurgeLogTest, TheLagIsCountedFromTheServersClock) {
+  const auto a = Joined();
+  const uint64_t before = a->purges.head();
+  TurnFor(loop, 100);
+  // A batch of the moment behind the last one known.
+  server.Command({"PUBLISH", "satchel:purges",
+                  std::to_string(before) + " " + std::to_string(before + 1) + " - h*"});
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a->log->counters().received.Get() == 1; }));
+  EXPECT_GE(a->log->counters().lag_us.Get(), 90'000U);
+  EXPECT_LT(a->log->counters().lag_us.Get(), 60'000'000U);
+}
+
 TEST_F(PurgeLogTest, GarbageOnTheChannelIsCountedAndNeverMistaken) {
   const auto a = Joined();
   const uint64_t before = a->purges.head();
