@@ -208,9 +208,8 @@ TEST_F(SharedTierTest, I1_APutEndsGetsAndAnswersToBodiesAtEveryInstance) {
   EXPECT_EQ(other_->Send("PUT", "/search/a", {}, "new").status, 200);
   // The message was on its way before the answer; here it has to be read as well.
   const auto gone = [&](std::string_view target) {
-    return Eventually([&] {
-      return Get(target, {{"Cache-Control", "only-if-cached"}}).status == 504;
-    });
+    return Eventually(
+        [&] { return Get(target, {{"Cache-Control", "only-if-cached"}}).status == 504; });
   };
   EXPECT_TRUE(gone("/search/a"));
   EXPECT_FALSE(Hit(Send("QUERY", "/search/a", {}, "q")));
@@ -293,11 +292,13 @@ TEST_F(SharedTierTest, A1_OnlyReadsUseTheRecord) {
 
 TEST_F(SharedTierTest, A3_ARecordHasTheTrueLengthHoweverTheBodyCame) {
   origin.On("/junk", [](OriginExchange& exchange) {
-    exchange.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbodyJUNK");
+    exchange.Send(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbodyJUNK");
     exchange.Close();
   });
   origin.On("/coded", [](OriginExchange& exchange) {
-    exchange.Send("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: odd\r\n\r\nbody");
+    exchange.Send(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: odd\r\n\r\nbody");
     exchange.Close();
   });
   Reply chunked = Fresh("body");
@@ -351,7 +352,13 @@ TEST_F(SharedTierTest, G2_ARefreshThatMayNotBeKeptEndsTheRecord) {
                               .fields = {{"Cache-Control", control}, {"ETag", "\"1\""}},
                               .body = status == 304 ? "" : "mine"});
       EXPECT_EQ(other_->Get(target).body, "old") << "once more, while it is refreshed";
-      EXPECT_TRUE(Eventually([&] { return redis_.Records().empty(); })) << control << status;
+      // The first instance may have asked twice above, and its second answer arrive behind this.
+      EXPECT_TRUE(Eventually([&] {
+        if (redis_.Records().empty()) return true;
+        other_->Get(target);
+        return false;
+      })) << control
+          << status;
     }
   }
 }
@@ -372,10 +379,8 @@ TEST_F(SharedTierTest, E2_OfOneVariantTheLatestIsTheRecord) {
 }
 
 TEST_F(SharedTierTest, G4_ALostOriginIsBridgedByARecordWhereNothingForbidsIt) {
-  const std::vector<std::pair<const char*, bool>> cases = {{"", true},
-                                                           {"must-revalidate", false},
-                                                           {"proxy-revalidate", false},
-                                                           {"s-maxage=10", false}};
+  const std::vector<std::pair<const char*, bool>> cases = {
+      {"", true}, {"must-revalidate", false}, {"proxy-revalidate", false}, {"s-maxage=10", false}};
   for (size_t i = 0; i < cases.size(); ++i) {
     const std::string target = "/" + std::to_string(i);
     origin.On(target, StaleSince(5, "kept", cases[i].first, {{"ETag", "\"1\""}}));
