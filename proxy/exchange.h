@@ -122,7 +122,7 @@ class Exchange final : public FetchHandler,
   std::shared_ptr<FillTask> MakeTask(cache::FillPermit permit, bool background, bool early = false);
   void RefreshInBackground(bool early = false);
 
-  // Sending stored and growing responses (exchange_send.cc).
+  // Sending stored responses (exchange_send.cc) and growing ones (exchange_reader.cc).
   void SendStored(cache::StoredPtr response);
   void PumpStored();
   // Pieces of one write.
