@@ -10,6 +10,15 @@ using ::testing::Ge;
 using ::testing::Le;
 using HttpDetailsTest = ProxyTest;
 
+// "0123456789", the last four once "rest" is released.
+void SendSixOfTen(OriginExchange& exchange) {
+  exchange.SendHead(200,
+                    {{"Content-Length", "10"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}});
+  exchange.Send("012345");
+  exchange.Hold("rest");
+  exchange.Send("6789");
+}
+
 TEST_F(HttpDetailsTest, AcceptLanguageIsComparedByMeaningNotBySpelling) {
   origin.On("/", Fresh("x", 60, {{"Vary", "Accept-Language"}}));
   Start();
@@ -199,11 +208,7 @@ TEST_F(HttpDetailsTest, ARangeOfAGrowingFillIsNeverAWrongPart) {
                         .body = "234"});
       return;
     }
-    exchange.SendHead(
-        200, {{"Content-Length", "10"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}});
-    exchange.Send("012345");
-    exchange.Hold("rest");
-    exchange.Send("6789");
+    SendSixOfTen(exchange);
   });
   Start();
   RawClient whole = satchel->Connect();
@@ -278,13 +283,7 @@ TEST_F(HttpDetailsTest, ExpiresInEveryDateFormIsUnderstood) {
 }
 
 TEST_F(HttpDetailsTest, F3_IfRangeIsJudgedWhileTheResponseStillGrows) {
-  origin.On("/", [](OriginExchange& exchange) {
-    exchange.SendHead(
-        200, {{"Content-Length", "10"}, {"Cache-Control", "max-age=60"}, {"ETag", "\"1\""}});
-    exchange.Send("012345");
-    exchange.Hold("rest");
-    exchange.Send("6789");
-  });
+  origin.On("/", SendSixOfTen);
   Start();
   RawClient whole = satchel->Connect();
   whole.Send(Request("GET", "/"));
