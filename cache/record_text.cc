@@ -97,6 +97,11 @@ uint64_t TextReader::Number(size_t bytes) {
   return value;
 }
 
+int64_t TextReader::Signed(size_t bytes) {
+  const size_t spare = 64 - 8 * bytes;
+  return static_cast<int64_t>(Number(bytes) << spare) >> spare;
+}
+
 std::string_view TextReader::Text() {
   const size_t size = U32();
   if (!ok_ || rest_.size() < size) {

@@ -22,12 +22,12 @@ class TextWriter {
   void U16(uint16_t value) { Number(value, 2); }
   void U32(uint32_t value) { Number(value, 4); }
   void U64(uint64_t value) { Number(value, 8); }
+  void Number(uint64_t value, int bytes) {  // the lowest of it
+    for (int i = 0; i < bytes; ++i) out_.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
+  }
   void Text(std::string_view text);  // its size as u32, then the bytes
 
  private:
-  void Number(uint64_t value, int bytes) {
-    for (int i = 0; i < bytes; ++i) out_.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
-  }
   std::string& out_;
 };
 
@@ -39,12 +39,14 @@ class TextReader {
   uint16_t U16() { return static_cast<uint16_t>(Number(2)); }
   uint32_t U32() { return static_cast<uint32_t>(Number(4)); }
   uint64_t U64() { return Number(8); }
+  uint64_t Number(size_t bytes);
+  int64_t Signed(size_t bytes);
   std::string_view Text();
+  std::string_view rest() const { return rest_; }
   bool ok() const { return ok_; }
   bool done() const { return ok_ && rest_.empty(); }
 
  private:
-  uint64_t Number(size_t bytes);
   std::string_view rest_;
   bool ok_ = true;
 };

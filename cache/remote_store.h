@@ -26,8 +26,8 @@ class RemoteStore {
   // A null pointer is a miss. Errors (deadline, breaker, connection) mean: go on as with a miss.
   using LookupDone = std::function<void(Result<StoredPtr>)>;
 
-  // What is stored under the key of an equivalent URI (No-Vary-Search), and the last purge known when
-  // the origin was asked for it.
+  // What is stored under the key of an equivalent URI (No-Vary-Search), and the last purge known
+  // when the origin was asked for it.
   struct Equivalent {
     StoredPtr response;  // null: there is none
     uint64_t asked = 0;
@@ -39,25 +39,27 @@ class RemoteStore {
   virtual std::unique_ptr<Pending> Lookup(const CacheKey& key, const RequestHead& request,
                                           const Overrides& overrides, LookupDone done) = 0;
 
-  // For a key under which there is nothing. `known`: by what queries of the path are told apart, as far
-  // as is known here; null: not at all. Answers only with what answers for the key, as
+  // For a key under which there is nothing. `known`: by what queries of the path are told apart, as
+  // far as is known here; null: not at all. Answers only with what answers for the key, as
   // Store::Answers() says. Null: there is nothing to ask, and `done` never runs.
   virtual std::unique_ptr<Pending> LookupEquivalent(
       const CacheKey& key, const RequestHead& request, const Overrides& overrides,
       const std::shared_ptr<const SearchVariance>& known, EquivalentDone done) = 0;
   // The response, which was just put or renewed, says that it answers other queries too. Fire and
-  // forget, as Put().
+  // forget.
   virtual void PutEquivalent(const StoredResponse& response, const Overrides& overrides,
                              uint64_t asked) = 0;
 
-  // Fire and forget, bounded; dropped under pressure. The record expires by itself. False: it is
-  // not going to be there.
-  virtual bool Put(StoredPtr response, const Overrides& overrides) = 0;
+  // Bounded; dropped under pressure. The record expires by itself. `done`, which may be null: it
+  // has been sent, so that whoever asks on this connection from now on finds it, or (false) is not
+  // going to be there.
+  using Stored = std::function<void(bool stored)>;
+  virtual void Put(StoredPtr response, const Overrides& overrides, Stored done) = 0;
 
   // A 304 has made `updated` of `old`: writes the times where they stand if no more has changed and
   // the record is still that of `old`, else all of it. `done`: as Put() says.
   virtual void Renew(const StoredPtr& old, StoredPtr updated, const Overrides& overrides,
-                     std::function<void(bool stored)> done) = 0;
+                     Stored done) = 0;
 
   // Removes every variant of the key. `done` runs when the remote side confirmed or failed.
   virtual void Remove(const CacheKey& key, std::function<void(bool confirmed)> done) = 0;

@@ -115,7 +115,7 @@ void Exchange::Freshen(const cache::UpdateResult& update, const cache::HeaderMap
     return;
   }
   if (worker_.remote() != nullptr) {
-    worker_.remote()->Renew(stored_, updated, rule_->cache, [](bool) {});
+    worker_.remote()->Renew(stored_, updated, rule_->cache, nullptr);
   }
 }
 
@@ -164,7 +164,7 @@ void Exchange::FinishTee() {
   }
   // A part goes to the shared tier only where that has nothing, not even the whole, under the key.
   const bool share = stored && (!stored->facts().partial || (asked_remote_ && !from_remote_));
-  if (share && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache);
+  if (share && worker_.remote() != nullptr) worker_.remote()->Put(stored, rule_->cache, nullptr);
 }
 
 }  // namespace satchel::proxy

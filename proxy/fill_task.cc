@@ -207,7 +207,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
         cache::StoredResponse::WithFields(*old, update.fields, facts, with);
     cache::FillPermit permit = worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
     if (permit && permit.CompleteWith(same, true) && worker_.remote() != nullptr) {
-      worker_.remote()->Put(same, job_.rule->cache);
+      worker_.remote()->Put(same, job_.rule->cache, nullptr);
     }
   }
 }

@@ -100,6 +100,7 @@ class FillTask final : public FetchHandler,
   bool FallBackOnStale(bool reached, uint16_t status);
   [[nodiscard]] bool Complete(cache::StoredPtr response, bool insert,
                 cache::Reason why = cache::Reason::kNone);
+  cache::RemoteStore::Stored TellWhenStored();
   void StoreRemotely(const cache::StoredPtr& response);
   void RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated);
   void Tell(redis::FleetLock::News news);

@@ -19,18 +19,17 @@ void FillTask::Start() {
     job.key = &job_.key;
     job.head = job_.head.get();
     job.rule = job_.rule;
-    job.expected = job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time)
-                               : cache::Millis(0);
+    job.expected =
+        job_.stored ? cache::UnpackFetchTime(job_.stored->facts().fetch_time) : cache::Millis(0);
     if (job.expected == cache::Millis(0)) job.expected = worker_.FetchTime(*job_.rule);
     job.takes_turns = job_.takes_turns && !job_.shared_only;
     job.background = job_.background;
     shared_ = std::make_unique<SharedFill>(
         worker_, job,
-        SharedFill::Hooks{[this](const cache::StoredPtr& found) { return UseRemote(found); },
-                          [this](const cache::RemoteStore::Equivalent& found) {
-                            return UseEquivalent(found);
-                          },
-                          [this](SharedFill::Go go) { OnTurn(go); }});
+        SharedFill::Hooks{
+            [this](const cache::StoredPtr& found) { return UseRemote(found); },
+            [this](const cache::RemoteStore::Equivalent& found) { return UseEquivalent(found); },
+            [this](SharedFill::Go go) { OnTurn(go); }});
     if (shared_->Start()) return;
   }
   OnTurn(SharedFill::Go::kFetch);
@@ -40,10 +39,9 @@ bool FillTask::UseRemote(const cache::StoredPtr& response) {
   const auto self = shared_from_this();
   const cache::Time now = worker_.WallNow();
   // The one to be refreshed, or hardly a newer one.
-  if (job_.early &&
-      cache::NearsExpiry(response->facts(),
-                         response->facts().lifetime - response->facts().AgeAt(now),
-                         job_.rule->cache)) {
+  if (job_.early && cache::NearsExpiry(response->facts(),
+                                       response->facts().lifetime - response->facts().AgeAt(now),
+                                       job_.rule->cache)) {
     return false;
   }
   const bool part_holds = !response->facts().partial || response->HoldsRangeOf(*job_.head);
@@ -74,8 +72,9 @@ bool FillTask::UseEquivalent(const cache::RemoteStore::Equivalent& found) {
   const auto self = shared_from_this();
   const cache::ResponseFacts& facts = found.response->facts();
   const cache::Time now = worker_.WallNow();
-  if (!facts.IsFreshAt(now) || cache::Decide(*job_.head, &facts, false, now, job_.rule->cache).action !=
-                                   cache::Action::kServe) {
+  if (!facts.IsFreshAt(now) ||
+      cache::Decide(*job_.head, &facts, false, now, job_.rule->cache).action !=
+          cache::Action::kServe) {
     return false;
   }
   worker_.store().KeepEquivalent(found.response, *job_.head, job_.rule->cache, found.asked);
@@ -115,21 +114,22 @@ void FillTask::Tell(redis::FleetLock::News news) {
   if (shared_) shared_->Conclude(news);
 }
 
-void FillTask::StoreRemotely(const cache::StoredPtr& response) {
-  if (worker_.remote() == nullptr) return;
-  const bool sent = worker_.remote()->Put(response, job_.rule->cache);
-  Tell(sent ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
+// Whether it is there is known later, and so is what to tell those who wait.
+cache::RemoteStore::Stored FillTask::TellWhenStored() {
+  return [turn = shared_ ? shared_->GiveTurn() : nullptr](bool stored) {
+    if (!turn) return;
+    turn->Conclude(stored ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
+  };
 }
 
-// Whether the renewed record is there is known later, and so is what to tell those who wait.
+void FillTask::StoreRemotely(const cache::StoredPtr& response) {
+  if (worker_.remote() == nullptr) return;
+  worker_.remote()->Put(response, job_.rule->cache, TellWhenStored());
+}
+
 void FillTask::RenewRemotely(const cache::StoredPtr& old, const cache::StoredPtr& updated) {
   if (worker_.remote() == nullptr) return;
-  worker_.remote()->Renew(
-      old, updated, job_.rule->cache,
-      [turn = shared_ ? shared_->GiveTurn() : nullptr](bool stored) {
-        if (!turn) return;
-        turn->Conclude(stored ? redis::FleetLock::News::kStored : redis::FleetLock::News::kEach);
-      });
+  worker_.remote()->Renew(old, updated, job_.rule->cache, TellWhenStored());
 }
 
 }  // namespace satchel::proxy

@@ -36,7 +36,7 @@ constexpr Words<static_cast<size_t>(Bound::kCount)> kBounds = {
     "connections",     "descriptors", "start-line",  "header-bytes", "request-body",
     "header-timeout",  "keep-alive",  "write-stall", "pipeline",     "client-buffer",
     "upstream-buffer", "fill-wait",   "fleet-wait",  "max-object",   "interim",
-    "keyed-body"};
+    "keyed-body",      "sealing"};
 constexpr Words<6> kStatusClasses = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
 
 static_assert(!kOutcomes.back().empty() && !kL2Results.back().empty() &&
@@ -154,6 +154,8 @@ void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const Process
               "Bytes of the bodies written to Redis, before compression.", &M::l2_body_bytes);
   out.Counted("satchel_l2_kept_bytes_total",
               "Bytes of the records written to Redis, heads included.", &M::l2_kept_bytes);
+  out.Gauge("satchel_l2_sealing_bytes", "Bytes of large bodies that wait to be written to Redis.",
+            &M::l2_sealing_bytes);
   out.Durations("satchel_l2_read_seconds", "Time of a lookup in Redis.", &M::l2_read_duration);
 
   out.Gauge("satchel_l1_bytes", "Bytes of L1 in use, metadata included.",

@@ -162,6 +162,7 @@ enum class Bound : uint8_t {
   kMaxObject,       // streamed through without being stored
   kInterim,         // too many 1xx
   kKeyedBody,       // a body that was to be part of the key is too large: sent on uncached
+  kSealing,         // a large response found too many others waiting to be written to Redis
   kCount
 };
 std::string_view BoundWord(Bound bound);
@@ -243,11 +244,12 @@ struct alignas(64) WorkerMetrics {
   Counters<L2Result> l2_writes{};
   Counters<L2Result> l2_deletes{};
   std::array<Counter, static_cast<size_t>(cache::BadRecord::kCount)> l2_bad_records{};
-  Counter l2_renewals{0};     // of the writes, those of the times alone
-  Counter l2_searches{0};     // for equivalents (No-Vary-Search)
-  Counter l2_equivalents{0};  // of these, found
-  Counter l2_body_bytes{0};   // of what was written, before compression
-  Counter l2_kept_bytes{0};   // and as it was written, heads included
+  Counter l2_renewals{0};       // of the writes, those of the times alone
+  Counter l2_searches{0};       // for equivalents (No-Vary-Search)
+  Counter l2_equivalents{0};    // of these, found
+  Counter l2_body_bytes{0};     // of what was written, before compression
+  Counter l2_kept_bytes{0};     // and as it was written, heads included
+  Counter l2_sealing_bytes{0};  // gauge: of large bodies that wait to be written
   Histogram l2_read_duration;
   Counters<LockResult> fleet_locks{};
   Counter fleet_waits{0};      // fills that waited for another instance

@@ -363,6 +363,8 @@ void Worker::SyncRedisMetrics() {
   set(metrics_.l2_equivalents, l2.equivalents.Get());
   set(metrics_.l2_body_bytes, l2.body_bytes.Get());
   set(metrics_.l2_kept_bytes, l2.kept_bytes.Get());
+  set(metrics_.l2_sealing_bytes, redis_store_->sealing_bytes());
+  set(metrics_.bounds[static_cast<size_t>(Bound::kSealing)], l2.sealing_full.Get());
   const auto& locks = fleet_lock_->counters();
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kTaken)], locks.taken.Get());
   set(metrics_.fleet_locks[static_cast<size_t>(LockResult::kBusy)], locks.busy.Get());

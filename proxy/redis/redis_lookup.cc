@@ -128,7 +128,7 @@ void RedisStore::LookupCall::Open(const std::string& redis_key, const std::strin
 
 void RedisStore::LookupCall::NextChunks() {
   if (added_ == reader_->chunks()) {
-    Opened(std::move(*reader_).Finish());
+    Unpack();
     return;
   }
   while (asked_ < reader_->chunks() && asked_ < added_ + kAhead) {
@@ -137,6 +137,16 @@ void RedisStore::LookupCall::NextChunks() {
         key, {"GET", key}, deadline_of_one_ms_ * kChunkPatience,
         [this](const cache::Result<Reply>& reply) { OnChunk(reply); }, Lane::kBulkRead);
   }
+}
+
+void RedisStore::LookupCall::Unpack() {
+  if (!reader_->Unpack()) {
+    Opened(std::move(*reader_).Finish());
+    return;
+  }
+  loop_.Post([self = std::weak_ptr(self_)] {
+    if (const auto call = self.lock()) (*call)->Unpack();
+  });
 }
 
 // Replies come in the order of the calls.

@@ -9,13 +9,15 @@
 #include <string_view>
 
 #include "cache/envelope.h"
+#include "cache/record_reader.h"
 #include "proxy/redis/redis_store.h"
 
 namespace satchel::redis {
 
 // One lookup: the slot that was right the last time, else the plain key, and if that holds a
 // marker, the variant; then the chunks of a large body, two at a time. The whole body is put
-// together before anybody is told, at most `max_object` of it. The caller may drop it at any time,
+// together before anybody is told, at most `max_object` of it, and a large compressed one undone in
+// slices, one in each turn of the loop. The caller may drop it at any time,
 // also from inside its function, so that is always the last thing done.
 class RedisStore::LookupCall final : public Pending {
  public:
@@ -36,6 +38,7 @@ class RedisStore::LookupCall final : public Pending {
             std::string values = {});
   void NextChunks();
   void OnChunk(const cache::Result<Reply>& reply);
+  void Unpack();
   void Opened(cache::Result<cache::StoredPtr> response);
   void Bad(cache::BadRecord cause);
   void Miss();
@@ -66,6 +69,7 @@ class RedisStore::LookupCall final : public Pending {
   uint32_t asked_ = 0;  // chunks
   uint32_t added_ = 0;
   std::array<PendingReply, kAhead> chunks_;
+  const std::shared_ptr<LookupCall*> self_ = std::make_shared<LookupCall*>(this);
 };
 
 }  // namespace satchel::redis

@@ -1,10 +1,12 @@
 #include "proxy/redis/redis_store.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
 #include "cache/envelope.h"
+#include "cache/record_chunk.h"
 #include "proxy/redis/lua/renew.lua.h"
 #include "proxy/redis/lua/variants.lua.h"
 #include "proxy/redis/record_names.h"
@@ -19,8 +21,9 @@ using cache::StoredPtr;
 using cache::Time;
 
 // Part of every key: another binary with another format neither reads nor overwrites ours.
-constexpr std::string_view kFormat = "2";
+constexpr std::string_view kFormat = "3";
 constexpr int64_t kMaxVariants = 64;  // listed per URL; beyond it the first to expire go
+constexpr uint64_t kSealedAtOnce = uint64_t{64} << 10;  // bytes of a body; larger ones in slices
 constexpr std::string_view kListSuffix = ":v";
 constexpr Millis kBridge = std::chrono::seconds(60);
 constexpr Millis kChunkGrace = std::chrono::seconds(30);  // chunks outlive their record
@@ -65,7 +68,11 @@ Millis RemoteLifetime(const cache::ResponseFacts& facts, Time now) {
 
 RedisStore::RedisStore(net::EventLoop& loop, Commander& client, Options options,
                        const cache::Purges* purges)
-    : loop_(loop), client_(client), options_(std::move(options)), purges_(purges) {
+    : loop_(loop),
+      client_(client),
+      options_(std::move(options)),
+      purges_(purges),
+      sealing_(loop, options_.max_sealing) {
   client_.AddScript(Variants());
   client_.AddScript(RenewScript());
 }
@@ -121,16 +128,65 @@ cache::SealOptions RedisStore::SealingFor(std::string_view plain_key,
   return seal;
 }
 
-bool RedisStore::Put(StoredPtr response, const cache::Overrides& overrides) {
-  const Millis lifetime = RemoteLifetime(response->facts(), Now());
-  if (!MayPut(*response, overrides, lifetime)) {
-    counters_->puts_dropped.Add();
-    return false;
-  }
+void RedisStore::Tell(std::vector<Stored> stored, bool outcome) {
+  std::erase(stored, nullptr);
+  if (stored.empty()) return;
+  loop_.AtTurnEnd([stored = std::move(stored), outcome] {
+    for (const Stored& done : stored) done(outcome);
+  });
+}
+
+void RedisStore::Put(StoredPtr response, const cache::Overrides& overrides, Stored done) {
   const std::string plain_key = PlainKey(response->key());
+  std::string redis_key = plain_key;
+  if (!response->vary().empty()) {
+    redis_key += ":" + VariantDigest(response->vary(), response->vary_values());
+  }
+  // What is older and still waits must not come behind it.
+  std::vector<Stored> stored =
+      response->vary().empty() ? sealing_.WithdrawUrl(plain_key) : sealing_.Withdraw(redis_key);
+  if (!response->vary().empty()) {
+    std::ranges::move(sealing_.Withdraw(plain_key), std::back_inserter(stored));
+  }
+  stored.push_back(std::move(done));
+  const auto drop = [&] {
+    counters_->puts_dropped.Add();
+    Tell(std::move(stored), false);
+  };
+  if (!MayPut(*response, overrides, RemoteLifetime(response->facts(), Now()))) {
+    drop();
+    return;
+  }
   const cache::SealOptions seal = SealingFor(plain_key, overrides);
-  cache::Result<cache::SealedRecord> record = cache::SealRecord(*response, seal);
-  if (!record) {
+  cache::Result<cache::RecordSealer> sealer = cache::RecordSealer::Begin(response, seal);
+  if (!sealer) {
+    drop();
+    return;
+  }
+  const uint64_t size = response->body().size();
+  if (size <= kSealedAtOnce) {
+    const bool sent =
+        Send(response, plain_key, redis_key, std::move(*sealer).Finish(), seal.cipher);
+    Tell(std::move(stored), sent);
+    return;
+  }
+  const bool queued = sealing_.Add(
+      plain_key, redis_key, size, std::move(*sealer),
+      [this, response, plain_key, redis_key, keys = keys_, cipher = seal.cipher](
+          cache::Result<cache::SealedRecord> record, const std::vector<Stored>& waiting) {
+        Tell(waiting, Send(response, plain_key, redis_key, std::move(record), cipher));
+      },
+      stored);
+  if (queued) return;
+  counters_->sealing_full.Add();
+  drop();
+}
+
+bool RedisStore::Send(const StoredPtr& response, std::string_view plain_key,
+                      const std::string& redis_key, cache::Result<cache::SealedRecord> record,
+                      const cache::RecordCipher* cipher) {
+  const Millis lifetime = RemoteLifetime(response->facts(), Now());
+  if (!record || lifetime <= Millis(0)) {
     counters_->puts_dropped.Add();
     return false;
   }
@@ -154,21 +210,19 @@ bool RedisStore::Put(StoredPtr response, const cache::Overrides& overrides) {
       return false;
     }
   }
-  const bool varies = !response->vary().empty();
-  const std::string digest =
-      varies ? VariantDigest(response->vary(), response->vary_values()) : std::string();
-  if (!send(varies ? plain_key + ":" + digest : plain_key, std::move(record->value), lifetime)) {
+  if (!send(redis_key, std::move(record->value), lifetime)) {
     counters_->puts_dropped.Add();
     return false;
   }
   counters_->puts.Add();
   counters_->body_bytes.Add(response->body().size());
-  if (!varies) {
+  if (response->vary().empty()) {
     varies_->Forget(response->key_hash());
     return true;
   }
   varies_->Remember(response->key_hash(), response->vary());
-  ListVariant(plain_key, *response, digest, lifetime, seal.cipher);
+  ListVariant(plain_key, *response, VariantDigest(response->vary(), response->vary_values()),
+              lifetime, cipher);
   return true;
 }
 
@@ -185,16 +239,13 @@ void RedisStore::ListVariant(std::string_view plain_key, const cache::StoredResp
 }
 
 void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Overrides& overrides,
-                       std::function<void(bool stored)> done) {
+                       Stored done) {
   const Millis lifetime = RemoteLifetime(updated->facts(), Now());
   const std::string plain_key = PlainKey(updated->key());
   const cache::SealOptions seal = SealingFor(plain_key, overrides);
-  const auto put = [this, updated, overrides, done] {
-    const bool stored = Put(updated, overrides);
-    loop_.AtTurnEnd([done, stored] { done(stored); });
-  };
+  const auto put = [this, updated, overrides, done] { Put(updated, overrides, done); };
   const auto renewed = MayPut(*updated, overrides, lifetime)
-                           ? cache::RenewRecord(*old, *updated, seal)
+                           ? cache::RenewedRecord::From(*old, *updated, seal)
                            : std::nullopt;
   if (!renewed) {
     put();
@@ -205,9 +256,10 @@ void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Ove
       varies ? VariantDigest(updated->vary(), updated->vary_values()) : std::string();
   ScriptArguments arguments;
   arguments.Key(varies ? plain_key + ":" + digest : plain_key);
+  // As many as there may be: a compressed body takes fewer.
   const uint64_t size = updated->body().size();
   if (size > seal.chunk_above) {
-    for (size_t i = 0; i * cache::SealOptions::kChunkSize < size; ++i) {
+    for (size_t i = 0; i < cache::ChunksOf(size); ++i) {
       arguments.Key(ChunkKey(plain_key, renewed->entry, i));
     }
   }
@@ -215,6 +267,8 @@ void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Ove
   arguments.Arg(static_cast<int64_t>(cache::RecordHead::kFirstRenewed));
   arguments.Arg(static_cast<int64_t>(cache::RecordHead::kEntryAt));
   arguments.Arg(lifetime.count()).Arg((lifetime + kChunkGrace).count());
+  arguments.Arg(static_cast<int64_t>(cache::kChunkSize));
+  arguments.Arg(static_cast<int64_t>(cache::RecordHead::kSize));
   const bool sent = client_.SendScript(
       RenewScript(), std::move(arguments), options_.put_deadline_ms,
       [self = std::weak_ptr(self_), put, done, plain_key, updated, digest, lifetime,
@@ -224,7 +278,7 @@ void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Ove
         RedisStore& that = **store;
         if (!reply) {
           that.counters_->puts_failed.Add();
-          done(false);
+          if (done) done(false);
         } else if (!reply->IsInteger() || reply->integer != 1) {
           that.counters_->renewals_missed.Add();
           put();
@@ -232,7 +286,7 @@ void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Ove
           that.counters_->puts.Add();
           that.counters_->renewals.Add();
           if (varies) that.ListVariant(plain_key, *updated, digest, lifetime, nullptr);
-          done(true);
+          if (done) done(true);
         }
       },
       Lane::kBulkWrite);
@@ -242,6 +296,7 @@ void RedisStore::Renew(const StoredPtr& old, StoredPtr updated, const cache::Ove
 void RedisStore::Remove(const CacheKey& key, std::function<void(bool confirmed)> done) {
   counters_->removes.Add();
   const std::string plain_key = PlainKey(key.text());
+  Tell(sealing_.WithdrawUrl(plain_key), false);
   ScriptArguments arguments;
   arguments.Key(plain_key).Key(plain_key + std::string(kListSuffix)).Arg("remove");
   const bool sent = client_.SendScript(

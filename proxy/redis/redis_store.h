@@ -17,6 +17,7 @@
 #include "proxy/redis/commander.h"
 #include "proxy/redis/path_memory.h"
 #include "proxy/redis/record_keys.h"
+#include "proxy/redis/seal_queue.h"
 #include "proxy/redis/vary_memory.h"
 #include "rules/config.h"
 
@@ -33,6 +34,7 @@ class RedisStore final : public cache::RemoteStore {
     int64_t put_deadline_ms = 1000;
     uint64_t max_object = 8 << 20;           // a longer body is neither written nor accepted
     std::optional<uint64_t> compress_min{};  // absent: never compressed
+    size_t max_sealing = size_t{32} << 20;   // bytes of large bodies that wait to become records
     static Options From(const rules::L2Config& config);
   };
   struct Counters {
@@ -47,7 +49,8 @@ class RedisStore final : public cache::RemoteStore {
     net::Counter bad_records;      // what they were for is in bad_causes
     std::array<net::Counter, static_cast<size_t>(cache::BadRecord::kCount)> bad_causes;
     net::Counter puts;
-    net::Counter puts_dropped;     // too large, not worth it, queue full, breaker open
+    net::Counter puts_dropped;     // too large, not worth it, a queue full, breaker open
+    net::Counter sealing_full;     // of these, because too many large ones were waiting
     net::Counter puts_failed;      // sent, and refused or not answered
     net::Counter renewals;         // of these, where only the times were written anew
     net::Counter renewals_missed;  // the record was not there any more, or another: written whole
@@ -71,17 +74,18 @@ class RedisStore final : public cache::RemoteStore {
                                   const cache::Overrides& overrides, LookupDone done) override;
   std::unique_ptr<Pending> LookupEquivalent(
       const cache::CacheKey& key, const cache::RequestHead& request,
-      const cache::Overrides& overrides,
-      const std::shared_ptr<const cache::SearchVariance>& known, EquivalentDone done) override;
+      const cache::Overrides& overrides, const std::shared_ptr<const cache::SearchVariance>& known,
+      EquivalentDone done) override;
   void PutEquivalent(const cache::StoredResponse& response, const cache::Overrides& overrides,
                      uint64_t asked) override;
-  bool Put(cache::StoredPtr response, const cache::Overrides& overrides) override;
+  void Put(cache::StoredPtr response, const cache::Overrides& overrides, Stored done) override;
   void Renew(const cache::StoredPtr& old, cache::StoredPtr updated,
-             const cache::Overrides& overrides, std::function<void(bool stored)> done) override;
+             const cache::Overrides& overrides, Stored done) override;
   void Remove(const cache::CacheKey& key, std::function<void(bool confirmed)> done) override;
   bool available() const override;
 
   const Counters& counters() const { return *counters_; }
+  size_t sealing_bytes() const { return sealing_.bytes(); }
 
   // "<prefix>:<format>:{<22 characters>}"
   std::string PlainKey(std::string_view key_text) const;
@@ -97,6 +101,11 @@ class RedisStore final : public cache::RemoteStore {
               cache::Millis lifetime) const;
   cache::SealOptions SealingFor(std::string_view plain_key,
                                 const cache::Overrides& overrides) const;
+  // Sends what a response has become. False: dropped.
+  bool Send(const cache::StoredPtr& response, std::string_view plain_key,
+            const std::string& redis_key, cache::Result<cache::SealedRecord> record,
+            const cache::RecordCipher* cipher);
+  void Tell(std::vector<Stored> stored, bool outcome);
   void ListVariant(std::string_view plain_key, const cache::StoredResponse& response,
                    std::string_view digest, cache::Millis lifetime,
                    const cache::RecordCipher* cipher);
@@ -111,11 +120,12 @@ class RedisStore final : public cache::RemoteStore {
   const std::shared_ptr<RedisStore*> self_ = std::make_shared<RedisStore*>(this);
   const std::shared_ptr<VaryMemory> varies_ = std::make_shared<VaryMemory>();
   PathMemory silent_paths_;
+  SealQueue sealing_;
 };
 
-// How long a response is worth keeping for others, from `now` on: what is left of its freshness, the
-// longer of its stale windows, and at least a minute behind its lifetime where it may be served stale
-// (a lost origin, max-stale) or validated. Zero: not at all.
+// How long a response is worth keeping for others, from `now` on: what is left of its freshness,
+// the longer of its stale windows, and at least a minute behind its lifetime where it may be served
+// stale (a lost origin, max-stale) or validated. Zero: not at all.
 cache::Millis RemoteLifetime(const cache::ResponseFacts& facts, cache::Time now);
 
 }  // namespace satchel::redis

@@ -11,6 +11,8 @@
 #include "cache/envelope.h"
 #include "cache/purges.h"
 #include "cache/record_head.h"
+#include "cache/record_reader.h"
+#include "cache/record_sealer.h"
 #include "cache/storability.h"
 #include "tests/cache/messages.h"
 
@@ -118,7 +120,7 @@ class Tiers {
       }
       case 2:
         if (!mine.response) return "nothing";
-        if (auto sealed = SealRecord(*mine.response, {.clock_offset = ToShared(i)})) {
+        if (auto sealed = SealRecord(mine.response, {.clock_offset = ToShared(i)})) {
           record_ = sealed->value;
           record_truth_ = mine.truth;
         }
@@ -138,7 +140,8 @@ class Tiers {
         UpdateResult update = UpdateStored(Get(), old->Fields(), old->facts(), head, said.asked,
                                            said.received, 0.0, Overrides());
         mine = {StoredResponse::WithFields(*old, update.fields, update.verdict.facts), said.truth};
-        const auto renewed = RenewRecord(*old, *mine.response, {.clock_offset = ToShared(i)});
+        const auto renewed =
+            RenewedRecord::From(*old, *mine.response, {.clock_offset = ToShared(i)});
         if (renewed && record_.starts_with(renewed->first_bytes) &&
             record_.substr(RecordHead::kEntryAt, renewed->entry_bytes.size()) ==
                 renewed->entry_bytes) {

@@ -9,6 +9,8 @@
 
 #include "cache/base/crc32c.h"
 #include "cache/envelope.h"
+#include "cache/record_reader.h"
+#include "cache/record_sealer.h"
 #include "tests/fuzz/require.h"
 
 namespace {
@@ -30,23 +32,25 @@ uint32_t Read32(const std::string& bytes, size_t at) {
 
 std::string Repaired(std::string bytes) {
   using satchel::cache::Crc32c;
+  using satchel::cache::RecordHead;
+  constexpr size_t kFlagsAt = 3;
+  constexpr size_t kBodySizeAt = 4;
+  constexpr size_t kBitsAt = RecordHead::kFirstRenewed;
   if (bytes.size() < kHeadSize) return bytes;
-  std::memcpy(bytes.data(), "StcR\x02", 5);
-  bytes[5] = static_cast<char>(bytes[5] & 7);
-  bytes[81] = static_cast<char>(bytes[81] & 0x0F);
-  bytes[86] = static_cast<char>(bytes[86] & 1);
-  bytes[87] = 0;
+  std::memcpy(bytes.data(), "St\x03", 3);
+  bytes[kFlagsAt] = static_cast<char>(bytes[kFlagsAt] & 7);
+  bytes[kBitsAt + 1] = static_cast<char>(bytes[kBitsAt + 1] & 0x1F);
   const auto rest = static_cast<uint32_t>(bytes.size() - kHeadSize);
-  const bool chunked = (bytes[5] & 4) != 0;
-  const uint32_t texts = chunked ? rest : Read32(bytes, 12) % (rest + 1);
-  Write32(bytes, 12, texts);
-  if (!chunked) Write32(bytes, 16, rest - texts);
-  if ((bytes[5] & 1) == 0) Write32(bytes, 8, Read32(bytes, 16));
+  const bool chunked = (bytes[kFlagsAt] & 4) != 0;
+  const bool compressed = (bytes[kFlagsAt] & 1) != 0;
+  if (!chunked && !compressed) Write32(bytes, kBodySizeAt, Read32(bytes, kBodySizeAt) % (rest + 1));
+  if (!chunked && compressed && rest >= 4) {
+    Write32(bytes, kHeadSize, Read32(bytes, kHeadSize) % (rest - 3));
+  }
   const std::string_view view = bytes;
-  Write32(bytes, 20, Crc32c(view.substr(kHeadSize)));
-  Write32(bytes, 32, 0);
-  Write32(bytes, 36, Crc32c(view.substr(0, 36)));
-  Write32(bytes, 88, Crc32c(view.substr(40, 48), Crc32c(view.substr(24, 8))));
+  const uint32_t entry = Crc32c(view.substr(RecordHead::kEntryAt, 8));
+  Write32(bytes, kHeadSize - 4, Crc32c(view.substr(kBitsAt, kHeadSize - 4 - kBitsAt), entry));
+  satchel::cache::PutSum(bytes);
   return bytes;
 }
 
@@ -79,7 +83,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const StoredResponse& response = **opened;
   Require(response.key() == kKey && response.complete());
   Require(response.body().size() <= limits.max_body);
-  const auto sealed = SealRecord(response);
+  const auto sealed = SealRecord(*opened);
   Require(sealed.has_value());
   const auto again = OpenRecord(sealed->value, kKey, limits);
   Require(again.has_value());

@@ -116,7 +116,7 @@ TEST_F(SearchVarianceTierTest, J2_DamagedNotesAreMisses) {
   StartFleet(FleetConfig(), 2);
   Store("/p?a=1");
   for (const std::string& key : redis.Keys("*:q")) {
-    redis.Command({"SET", key, "StcR nonsense", "PX", "60000"});
+    redis.Command({"SET", key, "St\x03 nonsense", "PX", "60000"});
   }
   EXPECT_EQ(fleet[1]->Get("/p?a=2").body, "/p?a=2 #2");
   EXPECT_GE(fleet[1]->ReadMetrics().Sum("satchel_l2_bad_records_total"), 1);

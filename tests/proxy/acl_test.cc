@@ -107,7 +107,7 @@ TEST(RedisAclTest, TheDocumentedRightsSuffice) {
   for (int i = 0; i < 70; ++i) {  // more than a list holds
     const auto request = cache::testing::GetWith("Accept", "text/" + std::to_string(i));
     parts.vary_values = cache::VaryValues(parts.vary, request, {});
-    store.Put(cache::StoredResponse::Make(parts), {});
+    store.Put(cache::StoredResponse::Make(parts), {}, nullptr);
   }
   // What operators do about limits.
   static const Script turn(lua::kLimitSwitch);

@@ -19,7 +19,7 @@ namespace {
 using News = FleetLock::News;
 using Outcome = FleetLock::Outcome;
 
-constexpr const char* kSlot = "satchel:2:{h}";
+constexpr const char* kSlot = "satchel:3:{h}";
 
 // One worker of one instance.
 struct Instance {
@@ -87,7 +87,7 @@ TEST_F(FleetLockTest, WhoComesTooLateDoesNotTakeItFromItsHeir) {
   ASSERT_EQ(b.Take(theirs), Outcome::kTaken);
   const std::string token = server.Command({"GET", std::string(kSlot) + ":lock"});
   mine.Conclude(News::kFailed);
-  FleetLock::Turn fence(*a.lock, "satchel:2:{g}", 60'000);
+  FleetLock::Turn fence(*a.lock, "satchel:3:{g}", 60'000);
   ASSERT_EQ(a.Take(fence), Outcome::kTaken);
   EXPECT_EQ(server.Command({"GET", std::string(kSlot) + ":lock"}), token);
 }

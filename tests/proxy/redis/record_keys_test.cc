@@ -5,6 +5,9 @@
 #include <set>
 
 #include "cache/envelope.h"
+#include "cache/record_chunk.h"
+#include "cache/record_reader.h"
+#include "cache/record_sealer.h"
 #include "tests/cache/memory_support.h"
 
 namespace satchel::redis {
@@ -38,7 +41,7 @@ std::string WhyNot(std::string_view record, const RecordKeys* keys, std::string_
 TEST(RecordKeysTest, ARecordTellsNothingAndComesBackAsItWas) {
   const RecordKeys keys({KeyOf(1)});
   const auto in = Response("body in the clear");
-  const auto record = SealRecord(*in, {.cipher = &keys});
+  const auto record = SealRecord(in, {.cipher = &keys});
   ASSERT_TRUE(record);
   for (const char* secret : {"clear", "field", "origin.test"}) {
     EXPECT_EQ(record->value.find(secret), std::string::npos) << secret;
@@ -55,8 +58,8 @@ TEST(RecordKeysTest, ANewKeySealsWhileTheOldOneStillOpens) {
   const RecordKeys before({KeyOf(1)});
   const RecordKeys during({KeyOf(2), KeyOf(1)});
   const RecordKeys after({KeyOf(2)});
-  const auto old_record = SealRecord(*Response("x"), {.cipher = &before});
-  const auto new_record = SealRecord(*Response("x"), {.cipher = &during});
+  const auto old_record = SealRecord(Response("x"), {.cipher = &before});
+  const auto new_record = SealRecord(Response("x"), {.cipher = &during});
   EXPECT_EQ(WhyNot(old_record->value, &during), "opened");
   EXPECT_EQ(WhyNot(new_record->value, &during), "opened");
   EXPECT_EQ(WhyNot(new_record->value, &after), "opened");
@@ -66,7 +69,7 @@ TEST(RecordKeysTest, ANewKeySealsWhileTheOldOneStillOpens) {
 
 TEST(RecordKeysTest, EveryFlippedBitIsAMiss) {
   const RecordKeys keys({KeyOf(1)});
-  std::string record = SealRecord(*Response(Pattern(300)), {.cipher = &keys})->value;
+  std::string record = SealRecord(Response(Pattern(300)), {.cipher = &keys})->value;
   for (size_t bit = 0; bit < record.size() * 8; ++bit) {
     record[bit / 8] = static_cast<char>(record[bit / 8] ^ (1 << bit % 8));
     ASSERT_NE(WhyNot(record, &keys), "opened") << "bit " << bit;
@@ -80,7 +83,7 @@ TEST(RecordKeysTest, EveryFlippedBitIsAMiss) {
 TEST(RecordKeysTest, HeadAndKeyAreAuthenticated) {
   const RecordKeys keys({KeyOf(1)});
   const auto response = Response("x");
-  const std::string record = SealRecord(*response, {.cipher = &keys})->value;
+  const std::string record = SealRecord(response, {.cipher = &keys})->value;
   EXPECT_EQ(WhyNot(record, &keys, "http://origin.test/other"), "not to be decrypted");
   auto head = cache::UnpackHead(record, cache::Millis(0));
   ASSERT_TRUE(head);
@@ -92,9 +95,9 @@ TEST(RecordKeysTest, HeadAndKeyAreAuthenticated) {
 
 TEST(RecordKeysTest, ChunksAreSealedEachInItsPlace) {
   const RecordKeys keys({KeyOf(1)});
-  const std::string body = Pattern(3 * cache::SealOptions::kChunkSize);
-  const auto a = SealRecord(*Response(body), {.cipher = &keys});
-  const auto b = SealRecord(*Response(body), {.cipher = &keys});
+  const std::string body = Pattern(3 * cache::kChunkSize);
+  const auto a = SealRecord(Response(body), {.cipher = &keys});
+  const auto b = SealRecord(Response(body), {.cipher = &keys});
   ASSERT_EQ(a->chunks.size(), 3u);
   EXPECT_NE(a->entry, b->entry);
   const auto begin = [&] { return *cache::RecordReader::Begin(a->value, kKey, {.cipher = &keys}); };
