@@ -11,9 +11,9 @@ namespace {
 
 constexpr uint16_t kMagic = 0x7453;  // "St"
 constexpr uint8_t kKnownFlags = 15;
-// Bytes of durations.
-constexpr int kLong = 4;
-constexpr int kShort = 3;
+constexpr uint32_t kSeconds = 0x80000000u;
+constexpr int64_t kUnits[] = {1, 1000, 1'024'000};  // milliseconds
+constexpr int64_t kMaxUnits = (1 << 22) - 1;
 // Times further from 1970 than this (in ms, 17,000 years) are nonsense, and do not fit.
 constexpr int64_t kMaxDate = (int64_t{1} << 39) * 1000 - 1000;
 constexpr int64_t kMaxReceived = (int64_t{1} << 47) - 1;
@@ -21,19 +21,31 @@ constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
 std::unexpected<Error> Bad(const char* why) { return Fail(ErrorSource::kStore, why); }
 
-// Ages round up, rights to use a response round down.
-uint32_t PackDuration(Millis duration, int bytes, bool up) {
-  const int64_t in_seconds = int64_t{1} << (8 * bytes - 1);
+// Age and lifetime: milliseconds, or seconds behind a set bit. Ages round up, rights to use a
+// response round down.
+uint32_t PackDuration(Millis duration, bool up) {
   const int64_t millis = std::max<int64_t>(duration.count(), 0);
-  if (millis < in_seconds) return static_cast<uint32_t>(millis);
+  if (millis < int64_t{kSeconds}) return static_cast<uint32_t>(millis);
   const int64_t seconds = (millis + (up ? 999 : 0)) / 1000;
-  return static_cast<uint32_t>(std::min(seconds, in_seconds - 1) | in_seconds);
+  return static_cast<uint32_t>(std::min<int64_t>(seconds, kSeconds - 1)) | kSeconds;
 }
 
-Millis UnpackDuration(TextReader& reader, int bytes) {
-  const int64_t in_seconds = int64_t{1} << (8 * bytes - 1);
-  const auto packed = static_cast<int64_t>(reader.Number(static_cast<size_t>(bytes)));
-  return Millis((packed & in_seconds) == 0 ? packed : (packed & ~in_seconds) * 1000);
+Millis UnpackDuration(uint32_t packed) {
+  if ((packed & kSeconds) == 0) return Millis(packed);
+  return Millis(int64_t{packed & ~kSeconds} * 1000);
+}
+
+// A stale window: 22 bits of the finest unit in which it fits, and two that say which.
+uint32_t PackWindow(Millis duration) {
+  const int64_t millis = std::max<int64_t>(duration.count(), 0);
+  uint32_t unit = 0;
+  while (unit + 1 < std::size(kUnits) && millis / kUnits[unit] > kMaxUnits) ++unit;
+  return static_cast<uint32_t>(std::min<int64_t>(millis / kUnits[unit], kMaxUnits)) | unit << 22;
+}
+
+Millis UnpackWindow(uint32_t packed) {
+  const size_t unit = std::min<size_t>(packed >> 22, std::size(kUnits) - 1);
+  return Millis((packed & kMaxUnits) * kUnits[unit]);
 }
 
 // Towards the past: a whole second has passed or has not.
@@ -96,10 +108,10 @@ std::string PackRenewed(const RecordHead& head, Millis clock_offset) {
   writer.U16(PackBits(head));
   writer.U16(facts.rule);
   writer.Number(static_cast<uint64_t>(std::clamp(received, -kMaxReceived, kMaxReceived)), 6);
-  writer.Number(PackDuration(facts.initial_age, kLong, true), kLong);
-  writer.Number(PackDuration(facts.lifetime, kLong, false), kLong);
-  writer.Number(PackDuration(facts.stale_while_revalidate, kShort, false), kShort);
-  writer.Number(PackDuration(facts.stale_if_error, kShort, false), kShort);
+  writer.U32(PackDuration(facts.initial_age, true));
+  writer.U32(PackDuration(facts.lifetime, false));
+  writer.Number(PackWindow(facts.stale_while_revalidate), 3);
+  writer.Number(PackWindow(facts.stale_if_error), 3);
   const Time date =
       TimeFromUnixMillis(std::clamp(facts.date.time_since_epoch().count(), -kMaxDate, kMaxDate));
   writer.Number(static_cast<uint64_t>(SecondsOf(date)), 5);
@@ -140,10 +152,10 @@ Result<RecordHead> UnpackHead(std::string_view bytes, Millis clock_offset) {
   const uint16_t bits = reader.U16();
   facts.rule = reader.U16();
   facts.received = TimeFromUnixMillis(reader.Signed(6)) - clock_offset;
-  facts.initial_age = UnpackDuration(reader, kLong);
-  facts.lifetime = UnpackDuration(reader, kLong);
-  facts.stale_while_revalidate = UnpackDuration(reader, kShort);
-  facts.stale_if_error = UnpackDuration(reader, kShort);
+  facts.initial_age = UnpackDuration(reader.U32());
+  facts.lifetime = UnpackDuration(reader.U32());
+  facts.stale_while_revalidate = UnpackWindow(static_cast<uint32_t>(reader.Number(3)));
+  facts.stale_if_error = UnpackWindow(static_cast<uint32_t>(reader.Number(3)));
   facts.date = TimeFromUnixMillis(reader.Signed(5) * 1000);
   h.sequence = reader.Number(7);
   const uint8_t because = reader.U8();

@@ -27,8 +27,8 @@ namespace satchel::cache {
 //                                        59  u8   fetch time, as PackFetchTime() puts it
 //                                        60  u32  CRC-32C of entry and bytes 22 to 59
 //
-// Durations are in milliseconds, or in seconds if the highest bit is set. 24 bits of them reach to
-// 97 days: no record lives that long, so a longer right to serve it stale gives nothing more.
+// Age and lifetime are in milliseconds, or in seconds if the highest bit is set; stale windows in
+// milliseconds, seconds, or units of 1024 seconds, as the highest two bits say.
 struct RecordHead {
   static constexpr size_t kSize = 64;
   static constexpr size_t kVersionAt = 2;

@@ -45,7 +45,7 @@ StoredPtr RichResponse() {
   parts.facts.status = 206;
   parts.facts.initial_age = Millis(1234);
   parts.facts.stale_while_revalidate = Millis(30'000);
-  parts.facts.stale_if_error = std::chrono::hours(24 * 90);
+  parts.facts.stale_if_error = std::chrono::hours(24 * 32);
   parts.facts.stored_because = Reason::kExplicitLifetime;
   parts.facts.fetch_time = PackFetchTime(Millis(250));
   parts.facts.has_etag = parts.facts.strong_etag = parts.facts.has_vary = true;
@@ -168,14 +168,14 @@ TEST(EnvelopeTest, LongDurationsRoundTowardsCaution) {
   StoredResponse::Parts parts = PartsOf({.body = "x"});
   parts.facts.lifetime = Millis(40LL * 86'400'000 + 1);
   parts.facts.initial_age = Millis(40LL * 86'400'000 + 1);
-  parts.facts.stale_while_revalidate = Millis(9'000'001);
-  parts.facts.stale_if_error = std::chrono::hours(24 * 365);  // longer than any record lives
+  parts.facts.stale_while_revalidate = Millis(4'194'304);
+  parts.facts.stale_if_error = Millis((int64_t{1} << 31) * 1000 + 1023);  // the longest grant
   const auto opened = OpenRecord(Seal(StoredResponse::Make(parts)), kKey);
   ASSERT_TRUE(opened);
   EXPECT_EQ((*opened)->facts().lifetime, Millis(40LL * 86'400'000));
   EXPECT_EQ((*opened)->facts().initial_age, Millis(40LL * 86'400'000 + 1000));
-  EXPECT_EQ((*opened)->facts().stale_while_revalidate, Millis(9'000'000));
-  EXPECT_EQ((*opened)->facts().stale_if_error, Millis(8'388'607'000));
+  EXPECT_EQ((*opened)->facts().stale_while_revalidate, Millis(4'194'000));
+  EXPECT_EQ((*opened)->facts().stale_if_error, Millis((int64_t{1} << 31) * 1000));
 }
 
 TEST(EnvelopeTest, AHeadWithoutItsBodyIsNotSealed) { EXPECT_FALSE(SealRecord(testing::Head())); }

@@ -127,6 +127,7 @@ TEST_F(WarmTest, ReadinessComesWithItsTimeoutThoughTheOriginHangs) {
 
 TEST_F(WarmTest, WithoutRedisItIsReadyAndWarmsByTheOrigin) {
   SatchelConfig config = FleetConfig();
+  config.l1 = "size: 64MiB, incoherent_ttl: 60s";  // what was warmed is to be there yet
   redis.Kill();
   config.rest =
       "warmup:\n"
