@@ -1,11 +1,11 @@
 #include "cache/cache_status.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <cstring>
 
 #include "cache/http/message.h"
-
-#include "cache/base/append.h"
 
 namespace satchel::cache {
 namespace {
@@ -34,38 +34,16 @@ std::string_view ForwardWord(CacheStatus::Forward forward) {
   return {};
 }
 
-void AppendNumber(std::string& out, int64_t value) {
-  char digits[24];
-  const std::to_chars_result end = std::to_chars(digits, digits + sizeof(digits), value);
-  out.append(digits, end.ptr);
-}
+constexpr std::array<bool, 256> kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (size_t c = 0x20; c < 0x7f; ++c) plain[c] = c != '"' && c != '\\';
+  return plain;
+}();
 
-// A Structured Fields string (RFC 9651 3.3.3). The line feed between the parts of a key, and what
-// else is not printable ASCII, is written as a percent escape.
-void AppendString(std::string& out, std::string_view text) {
-  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-  });
-  out.push_back('"');
-  if (plain) {
-    out.append(text);
-  } else {
-    constexpr std::string_view kHex = "0123456789ABCDEF";
-    for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (c == '"' || c == '\\') {
-        out.push_back('\\');
-        out.push_back(c);
-      } else if (byte < 0x20 || byte >= 0x7f) {
-        out.push_back('%');
-        out.push_back(kHex[byte >> 4]);
-        out.push_back(kHex[byte & 15]);
-      } else {
-        out.push_back(c);
-      }
-    }
-  }
-  out.push_back('"');
+bool IsPlain(std::string_view text) {
+  bool plain = true;
+  for (const char c : text) plain &= kPlain[static_cast<unsigned char>(c)];
+  return plain;
 }
 
 // A token may hold slashes and colons (RFC 9651 3.3.4).
@@ -73,15 +51,70 @@ bool FitsToken(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return IsTokenChar(c); });
 }
 
-void AppendDetail(std::string& out, const CacheStatus& status) {
-  out.append("; detail=");
-  const size_t start = out.size();
-  AppendAll(out, {ReasonWord(status.reason), status.tier.empty() ? "" : "/", status.tier,
-                  status.rule.empty() ? "" : ":", status.rule});
-  if (FitsToken(status.rule)) return;
-  const std::string text = out.substr(start);
-  out.resize(start);
-  AppendString(out, text);
+// Writes into memory that is large enough.
+class Writer {
+ public:
+  explicit Writer(char* at) : at_(at) {}
+
+  void Text(std::string_view text) {
+    if (text.empty()) return;  // its data may be null
+    std::memcpy(at_, text.data(), text.size());
+    at_ += text.size();
+  }
+  void Number(int64_t value) { at_ = std::to_chars(at_, at_ + kMostDigits, value).ptr; }
+
+  // The inside of a Structured Fields string (RFC 9651 3.3.3). The line feed between the parts of a
+  // key, and what else is not printable ASCII, is written as a percent escape.
+  void Escaped(std::string_view text) {
+    if (IsPlain(text)) {
+      Text(text);
+      return;
+    }
+    constexpr std::string_view kHex = "0123456789ABCDEF";
+    for (const char c : text) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (c == '"' || c == '\\') {
+        *at_++ = '\\';
+        *at_++ = c;
+      } else if (!kPlain[byte]) {
+        *at_++ = '%';
+        *at_++ = kHex[byte >> 4];
+        *at_++ = kHex[byte & 15];
+      } else {
+        *at_++ = c;
+      }
+    }
+  }
+
+  void Detail(const CacheStatus& status) {
+    const bool token = FitsToken(status.rule);
+    Text(token ? "; detail=" : "; detail=\"");
+    Text(ReasonWord(status.reason));
+    if (!status.tier.empty()) Text("/");
+    Text(status.tier);
+    if (!status.rule.empty()) Text(":");
+    Escaped(status.rule);
+    if (!token) Text("\"");
+  }
+
+  char* at() const { return at_; }
+
+  static constexpr size_t kMostDigits = 24;
+
+ private:
+  char* at_;
+};
+
+bool ShowsKey(const CacheStatus& status) {
+  return !status.key.empty() && status.key.size() <= CacheStatus::kMaxKeyShown;
+}
+
+size_t MostBytes(const CacheStatus& status) {
+  constexpr size_t kNames = 128;  // of the members, and their punctuation
+  size_t bytes = kNames + 2 * Writer::kMostDigits + ReasonWord(status.reason).size() +
+                 status.tier.size() + 3 * status.rule.size();
+  if (ShowsKey(status)) bytes += status.key.size() * (IsPlain(status.key) ? 1 : 3);
+  return bytes;
 }
 
 }  // namespace
@@ -130,27 +163,36 @@ CacheStatus::Forward ForwardFor(Reason reason) {
 }
 
 void AppendCacheStatus(std::string& out, const CacheStatus& status) {
-  out.append("Satchel");
-  if (status.hit) {
-    out.append("; hit");
-  } else if (status.forward != CacheStatus::Forward::kNone) {
-    AppendAll(out, {"; fwd=", ForwardWord(status.forward)});
-  }
-  if (status.forward_status) {
-    out.append("; fwd-status=");
-    AppendNumber(out, *status.forward_status);
-  }
-  if (status.stored) out.append("; stored");
-  if (status.collapsed) out.append("; collapsed");
-  if (status.ttl) {
-    out.append("; ttl=");
-    AppendNumber(out, std::chrono::floor<std::chrono::seconds>(*status.ttl).count());
-  }
-  if (!status.key.empty() && status.key.size() <= CacheStatus::kMaxKeyShown) {
-    out.append("; key=");
-    AppendString(out, status.key);
-  }
-  if (status.reason != Reason::kNone) AppendDetail(out, status);
+  const size_t before = out.size();
+  const size_t most = before + MostBytes(status);
+  if (most > out.capacity()) out.reserve(std::max(most, 2 * out.capacity()));
+  out.resize_and_overwrite(most, [&](char* data, size_t) {
+    Writer writer(data + before);
+    writer.Text("Satchel");
+    if (status.hit) {
+      writer.Text("; hit");
+    } else if (status.forward != CacheStatus::Forward::kNone) {
+      writer.Text("; fwd=");
+      writer.Text(ForwardWord(status.forward));
+    }
+    if (status.forward_status) {
+      writer.Text("; fwd-status=");
+      writer.Number(*status.forward_status);
+    }
+    if (status.stored) writer.Text("; stored");
+    if (status.collapsed) writer.Text("; collapsed");
+    if (status.ttl) {
+      writer.Text("; ttl=");
+      writer.Number(std::chrono::floor<std::chrono::seconds>(*status.ttl).count());
+    }
+    if (ShowsKey(status)) {
+      writer.Text("; key=\"");
+      writer.Escaped(status.key);
+      writer.Text("\"");
+    }
+    if (status.reason != Reason::kNone) writer.Detail(status);
+    return static_cast<size_t>(writer.at() - data);
+  });
 }
 
 }  // namespace satchel::cache

@@ -201,7 +201,7 @@ void Fill::TrimLocked() {
     trimmed_ = segments_.front().start + segments_.front().capacity;
     pass_charged_ -= segments_.front().capacity;
     store_->pass_bytes.fetch_sub(segments_.front().capacity, std::memory_order_relaxed);
-    segments_.pop_front();
+    segments_.erase(segments_.begin());
   }
 }
 

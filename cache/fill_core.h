@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -156,7 +155,7 @@ class Fill : public std::enable_shared_from_this<Fill> {
   int promotions_ = 0;
   uint64_t committed_ = 0;
   uint64_t trimmed_ = 0;  // offset of the first byte kept
-  std::deque<Segment> segments_;
+  std::vector<Segment> segments_;
   size_t charged_ = 0;  // of the store's budget, for the segments
   size_t pass_charged_ = 0;
   std::vector<std::shared_ptr<Slot>> readers_;

@@ -28,8 +28,10 @@ StoreVerdict MayStore(const RequestHead& request, const ResponseHead& response, 
 // The field lines that may be kept: without hop-by-hop fields and those Connection names
 // (3.1), Age (it becomes a number in the facts), rate limit fields, and fields that a qualified
 // no-cache or private names (5.2.2.4, 5.2.2.7). Adds Date if there was none (RFC 9110 6.6.1).
+// `facts`, if MayStore() has made them of the same head, spare reading its directives again.
 HeaderMap StoredFields(const ResponseHead& response, Time response_time,
-                       const Overrides& overrides);
+                       const Overrides& overrides,
+                       const ResponseFacts* facts = nullptr);
 
 // The fields every hop removes, both ways (RFC 9110 7.6.1): Connection and what it names,
 // Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade. A sender can't

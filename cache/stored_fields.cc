@@ -102,14 +102,18 @@ void RemoveForbiddenTrailers(HeaderMap& trailers) {
 }
 
 HeaderMap StoredFields(const ResponseHead& response, Time response_time,
-                       const Overrides& overrides) {
+                       const Overrides& overrides, const ResponseFacts* facts) {
   HeaderMap out = response.fields;
-  const ResponseDirectives directives = DirectivesInForce(out, overrides);
+  std::vector<std::string> unstored;
+  if (facts == nullptr || facts->has_unstored_fields) {
+    unstored = DirectivesInForce(out, overrides).unstored_fields;
+  }
   RemoveHopByHop(out);
-  const std::vector<std::string>& unstored = directives.unstored_fields;
-  out.RemoveIf([&](const HeaderMap::Field& field) {
-    return kNeverStored.Contains(field.id) || Contains(unstored, field.name);
-  });
+  if (out.HasAny(kNeverStored) || !unstored.empty()) {
+    out.RemoveIf([&](const HeaderMap::Field& field) {
+      return kNeverStored.Contains(field.id) || Contains(unstored, field.name);
+    });
+  }
   if (!out.Has(FieldId::kDate)) out.Add(FieldId::kDate, FormatHttpDate(response_time));
   return out;
 }

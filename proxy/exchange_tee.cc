@@ -49,7 +49,7 @@ void Exchange::BeginTee(const cache::ResponseHead& head, const http1::Framing& f
   parts.vary_values = cache::VaryValues(parts.vary, as_get, rule_->cache);
   parts.facts = verdict.facts;
   parts.reason = head.reason;
-  parts.fields = cache::StoredFields(head, now, rule_->cache);
+  parts.fields = cache::StoredFields(head, now, rule_->cache, &parts.facts);
   std::optional<uint64_t> length;
   if (framing.kind == http1::BodyKind::kLength) length = framing.length;
   if (framing.kind == http1::BodyKind::kNone) length = 0;
