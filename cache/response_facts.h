@@ -14,8 +14,8 @@ struct ResponseFacts {
   Time date;              // Date, or `received` where it was absent or unusable
   Millis initial_age{0};  // corrected_initial_age at `received`
   Millis lifetime{0};     // freshness lifetime; 0 = validate at every use
-  Millis stale_while_revalidate{0};
-  Millis stale_if_error{0};
+  ShortMillis stale_while_revalidate;
+  ShortMillis stale_if_error;
 
   uint16_t status = 0;
   Reason stored_because = Reason::kNone;

@@ -251,7 +251,7 @@ void Store::Impl::Clear() {
 uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {
   const int64_t start = epoch_.load(std::memory_order_relaxed);
   if (start == 0) return Entry::kNeverExpires;
-  Millis grace = std::max({facts.stale_while_revalidate, facts.stale_if_error, kGrace});
+  Millis grace = std::max({Millis(facts.stale_while_revalidate), Millis(facts.stale_if_error), kGrace});
   if (facts.has_etag || facts.has_last_modified) grace += kValidatorGrace;
   const Millis left = facts.lifetime - facts.initial_age + grace;
   const int64_t end = facts.received.time_since_epoch().count() + left.count() - start;

@@ -57,7 +57,7 @@ Millis RemoteLifetime(const cache::ResponseFacts& facts, Time now) {
   const bool validator = facts.has_etag || facts.has_last_modified;
   // Behind its lifetime: by the origin's grants, for a lost origin and max-stale where nothing
   // forbids that, and for a validation.
-  Millis stale = std::max(facts.stale_while_revalidate, facts.stale_if_error);
+  Millis stale = std::max<Millis>(facts.stale_while_revalidate, facts.stale_if_error);
   const bool bridged = facts.lifetime > Millis(0) && !facts.must_revalidate;
   if (bridged || validator) stale = std::max(stale, kBridge);
   stale = std::min(stale, kLongest);

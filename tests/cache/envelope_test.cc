@@ -45,7 +45,7 @@ StoredPtr RichResponse() {
   parts.facts.status = 206;
   parts.facts.initial_age = Millis(1234);
   parts.facts.stale_while_revalidate = Millis(30'000);
-  parts.facts.stale_if_error = std::chrono::hours(24 * 32);
+  parts.facts.stale_if_error = Millis(32LL * 86'400'000);
   parts.facts.stored_because = Reason::kExplicitLifetime;
   parts.facts.fetch_time = PackFetchTime(Millis(250));
   parts.facts.has_etag = parts.facts.strong_etag = parts.facts.has_vary = true;
@@ -169,13 +169,13 @@ TEST(EnvelopeTest, LongDurationsRoundTowardsCaution) {
   parts.facts.lifetime = Millis(40LL * 86'400'000 + 1);
   parts.facts.initial_age = Millis(40LL * 86'400'000 + 1);
   parts.facts.stale_while_revalidate = Millis(4'194'304);
-  parts.facts.stale_if_error = Millis((int64_t{1} << 31) * 1000 + 1023);  // the longest grant
+  parts.facts.stale_if_error = Millis((int64_t{1} << 31) * 1000);  // the longest grant
   const auto opened = OpenRecord(Seal(StoredResponse::Make(parts)), kKey);
   ASSERT_TRUE(opened);
   EXPECT_EQ((*opened)->facts().lifetime, Millis(40LL * 86'400'000));
   EXPECT_EQ((*opened)->facts().initial_age, Millis(40LL * 86'400'000 + 1000));
   EXPECT_EQ((*opened)->facts().stale_while_revalidate, Millis(4'194'000));
-  EXPECT_EQ((*opened)->facts().stale_if_error, Millis((int64_t{1} << 31) * 1000));
+  EXPECT_EQ((*opened)->facts().stale_if_error, Millis(((int64_t{1} << 31) - 1024) * 1000));
 }
 
 TEST(EnvelopeTest, AHeadWithoutItsBodyIsNotSealed) { EXPECT_FALSE(SealRecord(testing::Head())); }

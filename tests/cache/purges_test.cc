@@ -28,7 +28,7 @@ StoredPtr Tagged(Store& store, std::string_view tag, std::string body = "body",
   parts.tags = tags.Take();
   parts.purge_sequence = store.purges().head();
   parts.facts.swr_granted = true;
-  parts.facts.stale_while_revalidate = std::chrono::seconds(30);
+  parts.facts.stale_while_revalidate = Millis(std::chrono::seconds(30));
   return StoredResponse::Make(std::move(parts));
 }
 

@@ -104,7 +104,7 @@ TEST(DecideTest, C7_NoCacheIsValidatedEveryTime) {
   stored.no_cache = true;
   EXPECT_EQ(On(Get(), stored, 1), (Case{Action::kRevalidate, Reason::kResponseNoCache}));
   stored.swr_granted = true;
-  stored.stale_while_revalidate = seconds(1000);
+  stored.stale_while_revalidate = Millis(seconds(1000));
   EXPECT_EQ(On("max-stale", stored, 61), (Case{Action::kRevalidate, Reason::kResponseNoCache}));
 }
 
@@ -221,7 +221,7 @@ TEST(DecideTest, F6_AStoredPartNeverAnswersAFullRequest) {
 TEST(DecideTest, G2_WithinTheWindowStaleIsServedAndRefreshed) {
   ResponseFacts stored = Stored();
   stored.swr_granted = true;
-  stored.stale_while_revalidate = seconds(30);
+  stored.stale_while_revalidate = Millis(seconds(30));
   EXPECT_EQ(On(Get(), stored, 59), (Case{Action::kServe, Reason::kFresh}));
   EXPECT_EQ(On(Get(), stored, 60),
             (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
@@ -240,7 +240,7 @@ TEST(DecideTest, G1_SharedMaxAgeForbidsStaleThatNobodyGranted) {
   stored.must_revalidate = true;
   EXPECT_EQ(On(Get(), stored, 61), (Case{Action::kRevalidate, Reason::kMustRevalidate}));
   stored.swr_granted = true;
-  stored.stale_while_revalidate = seconds(30);
+  stored.stale_while_revalidate = Millis(seconds(30));
   EXPECT_EQ(On(Get(), stored, 61),
             (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
 }
@@ -251,7 +251,7 @@ TEST(DecideTest, ASoftPurgeMakesStaleAtOnce) {
   EXPECT_EQ(On(Get(), stored, 1), (Case{Action::kRevalidate, Reason::kPurged}));
   EXPECT_EQ(On("max-stale", stored, 1), (Case{Action::kRevalidate, Reason::kPurged}));
   stored.swr_granted = true;
-  stored.stale_while_revalidate = seconds(30);
+  stored.stale_while_revalidate = Millis(seconds(30));
   EXPECT_EQ(On(Get(), stored, 1),
             (Case{Action::kServeStaleAndRefresh, Reason::kStaleWhileRevalidate}));
 }
@@ -276,7 +276,7 @@ TEST(ServeOnErrorTest, G3_StaleIfErrorCoversServerErrorsAndLostOrigins) {
   ResponseFacts stored = Stored();
   EXPECT_EQ(OnError(stored, 61, 503), Reason::kNone);
   stored.sie_granted = true;
-  stored.stale_if_error = seconds(300);
+  stored.stale_if_error = Millis(seconds(300));
   for (const uint16_t status : {500, 502, 503, 504, 0}) {
     EXPECT_EQ(OnError(stored, 61, status), Reason::kStaleIfError) << status;
     EXPECT_EQ(OnError(stored, 360, status), Reason::kNone) << status;
@@ -304,7 +304,7 @@ TEST(ServeOnErrorTest, G3_AClientMayAskForStaleIfError) {
 TEST(ServeOnErrorTest, B7_PragmaNoCacheAsksForNoStaleAnswerEither) {
   ResponseFacts stored = Stored();
   stored.sie_granted = true;
-  stored.stale_if_error = seconds(300);
+  stored.stale_if_error = Millis(seconds(300));
   EXPECT_EQ(OnError(stored, 61, 503, Get({{"Pragma", "no-cache"}})), Reason::kNone);
   EXPECT_EQ(OnError(stored, 61, 0, Get({{"Pragma", "no-cache"}})), Reason::kNone);
   EXPECT_EQ(OnError(stored, 61, 503, Get({{"Pragma", "no-cache"}, {"Cache-Control", "x"}})),

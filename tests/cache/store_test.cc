@@ -391,7 +391,7 @@ TEST(StoreTest, StaleWindowsCountAsNotExpired) {
   Store store({});
   store.Tick(At(0));
   StoredResponse::Parts parts = testing::PartsOf({.lifetime = 10, .body = "x"});
-  parts.facts.stale_if_error = std::chrono::seconds(500);
+  parts.facts.stale_if_error = Millis(std::chrono::seconds(500));
   Put(store, StoredResponse::Make(parts));
   store.Tick(At(500));
   EXPECT_EQ(store.stats().objects, 1u);

@@ -323,8 +323,8 @@ TEST(RemoteLifetimeTest, IsWhatIsLeftAndTheLongerStaleWindowOrAMinute) {
   facts.has_etag = true;
   EXPECT_EQ(RemoteLifetime(facts, now), seconds(45 + 60));  // to be validated
   facts.has_etag = facts.must_revalidate = false;
-  facts.stale_while_revalidate = seconds(30);
-  facts.stale_if_error = seconds(100);
+  facts.stale_while_revalidate = Millis(seconds(30));
+  facts.stale_if_error = Millis(seconds(100));
   EXPECT_EQ(RemoteLifetime(facts, now), seconds(45 + 100));
   facts.lifetime = seconds(0);
   EXPECT_EQ(RemoteLifetime(facts, now), seconds(85));
