@@ -12,7 +12,6 @@
 #include "proxy/net/event_loop.h"
 #include "proxy/net/lazy_deadline.h"
 #include "proxy/net/outbox.h"
-#include "proxy/net/pooled.h"
 #include "proxy/net/stream.h"
 #include "proxy/request_filter.h"
 #include "proxy/snapshot.h"
@@ -28,8 +27,7 @@ class Worker;
 // One client's connection: reads heads and bodies, keeps answers in the order of requests by
 // handling one exchange at a time, and sends. Holds no buffer while idle. Owned by the worker's
 // table; owner thread only.
-class ClientConnection : public net::Pooled<ClientConnection>,
-                         public std::enable_shared_from_this<ClientConnection> {
+class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
  public:
   ClientConnection(Worker& worker, std::shared_ptr<const rules::Listener> listener,
                    net::Stream stream, const net::Address& peer);

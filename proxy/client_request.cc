@@ -120,7 +120,7 @@ void ClientConnection::HandleHead(cache::RequestHead& head) {
       TryHit(head, snapshot, *match.rule, refresh_early)) {
     return;
   }
-  const auto exchange = Exchange::Create(worker_, shared_from_this(), snapshot, match.rule,
+  const auto exchange = std::make_shared<Exchange>(worker_, shared_from_this(), snapshot, match.rule,
                                          std::move(head), *framing);
   exchange_ = exchange;
   if (refresh_early) exchange->RefreshEarly();

@@ -18,14 +18,6 @@ using cache::Reason;
 
 }  // namespace
 
-std::shared_ptr<Exchange> Exchange::Create(Worker& worker, std::shared_ptr<ClientConnection> client,
-                                           SnapshotPtr snapshot, const rules::Rule* rule,
-                                           cache::RequestHead&& head,
-                                           const http1::Framing& framing) {
-  return std::shared_ptr<Exchange>(new Exchange(worker, std::move(client), std::move(snapshot),
-                                                rule, std::move(head), framing));
-}
-
 Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
                    const rules::Rule* rule, cache::RequestHead&& head,
                    const http1::Framing& framing)
@@ -348,7 +340,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
     }
     job.head = std::move(head);
   }
-  return std::shared_ptr<FillTask>(new FillTask(worker_, std::move(job)));
+  return std::make_shared<FillTask>(worker_, std::move(job));
 }
 
 void Exchange::RefreshInBackground(bool early) {

@@ -20,7 +20,6 @@
 #include "proxy/keyed_body.h"
 #include "proxy/limit_request.h"
 #include "proxy/metrics.h"
-#include "proxy/net/pooled.h"
 #include "proxy/purge_request.h"
 #include "proxy/purger.h"
 #include "proxy/responder.h"
@@ -42,13 +41,11 @@ class Worker;
 //
 // Owner thread only; held by its connection, by callbacks weakly.
 class Exchange final : public FetchHandler,
-                       public net::Pooled<Exchange>,
                        public std::enable_shared_from_this<Exchange> {
  public:
-  // `rule` null: no rule matches. Takes `head`'s contents.
-  static std::shared_ptr<Exchange> Create(Worker& worker, std::shared_ptr<ClientConnection> client,
-                                          SnapshotPtr snapshot, const rules::Rule* rule,
-                                          cache::RequestHead&& head, const http1::Framing& framing);
+  // Held by a shared_ptr. `rule` null: no rule matches. Takes `head`'s contents.
+  Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
+           const rules::Rule* rule, cache::RequestHead&& head, const http1::Framing& framing);
   ~Exchange();
 
   void Start();
@@ -86,9 +83,6 @@ class Exchange final : public FetchHandler,
     kTunnelling,
     kDone,
   };
-
-  Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
-           const rules::Rule* rule, cache::RequestHead&& head, const http1::Framing& framing);
 
   // Admission: rate limits (exchange_admission.cc).
   void Admit();

@@ -56,8 +56,7 @@ void Exchange::StartPass() {
   }
   request.upgrade = upgrade;
   request.head = BuildUpstreamHead(head_, target, *rule_, info_, framing, upgrade);
-  fetch_ =
-      std::shared_ptr<Fetch>(new Fetch(worker_, pool_, rule_->timeouts, std::move(request), this));
+  fetch_ = std::make_shared<Fetch>(worker_, pool_, rule_->timeouts, std::move(request), this);
   fetch_->Start();
   if (!early_body_.empty()) fetch_->SendBody(std::exchange(early_body_, {}));
   if (upload_ended_ && framing_.kind != http1::BodyKind::kNone && !keyed_body_) {

@@ -12,7 +12,6 @@
 #include "proxy/http1/framing.h"
 #include "proxy/http1/parser.h"
 #include "proxy/metrics.h"
-#include "proxy/net/pooled.h"
 #include "proxy/net/resolver.h"
 #include "proxy/upstream_connection.h"
 #include "proxy/upstream_pool.h"
@@ -64,7 +63,6 @@ struct FetchRequest {
 // a failed connect, and once when a kept connection proves dead before any byte of an answer (idempotent
 // requests whose body has not begun). Owner thread only; held by shared_ptr.
 class Fetch final : public UpstreamConnection::Owner,
-                    public net::Pooled<Fetch>,
                     public std::enable_shared_from_this<Fetch> {
  public:
   Fetch(Worker& worker, std::shared_ptr<UpstreamPool> pool, const rules::Timeouts& timeouts,

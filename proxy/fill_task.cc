@@ -99,8 +99,8 @@ void FillTask::StartFetch() {
   if (job_.body) framing = {http1::BodyKind::kLength, job_.body->bytes().size()};
   request.head = BuildUpstreamHead(*head, job_.target, *job_.rule, job_.client, framing, false);
   request.whole_body = job_.body ? job_.body->bytes() : std::string_view();
-  fetch_ = std::shared_ptr<Fetch>(
-      new Fetch(worker_, job_.pool, job_.rule->timeouts, std::move(request), this));
+  fetch_ = std::make_shared<Fetch>(worker_, job_.pool, job_.rule->timeouts, std::move(request),
+                                   this);
   fetch_started_ns_ = net::EventLoop::ReadClockNs();
   fetch_->Start();
 }
@@ -129,9 +129,12 @@ bool FillTask::FallBackOnStale(bool reached, uint16_t status) {
 // Fields that a qualified no-cache or private names, or that speak of one exchange, go to the
 // client whose request brought them, and to nobody else (RFC 9111 5.2.2.4, 5.2.2.7).
 void FillTask::KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored) {
-  cache::HeaderMap fields = received;
-  cache::RemoveHopByHop(fields);
-  for (const cache::HeaderMap::Field field : fields) {
+  cache::HeaderMap forwarded;
+  if (cache::HasHopByHop(received)) {
+    forwarded = received;
+    cache::RemoveHopByHop(forwarded);
+  }
+  for (const cache::HeaderMap::Field field : forwarded.empty() ? received : forwarded) {
     switch (field.id) {
       case cache::FieldId::kAge:
       case cache::FieldId::kCacheStatus:
@@ -275,8 +278,9 @@ bool FillTask::Publish(const cache::ResponseHead& head, const cache::StoreVerdic
   parts.vary_values = cache::VaryValues(parts.vary, *job_.head, job_.rule->cache);
   parts.facts = verdict.facts;
   parts.reason = head.reason;
-  parts.fields = cache::StoredFields(head, worker_.WallNow(), job_.rule->cache);
-  KeepOwnFields(head.fields, parts.fields);
+  parts.fields = cache::StoredFields(head, worker_.WallNow(), job_.rule->cache, &parts.facts);
+  const size_t added = head.fields.Has(cache::FieldId::kDate) ? 0 : 1;
+  if (parts.fields.size() != head.fields.size() + added) KeepOwnFields(head.fields, parts.fields);
   parts.purge_sequence = asked_sequence_;
   if (verdict.facts.partial) {
     length = cache::DescribePart(head, parts);

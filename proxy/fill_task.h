@@ -14,7 +14,6 @@
 #include "cache/storability.h"
 #include "proxy/fetch.h"
 #include "proxy/keyed_body.h"
-#include "proxy/net/pooled.h"
 #include "proxy/request_filter.h"
 #include "proxy/shared_fill.h"
 #include "proxy/snapshot.h"
@@ -28,7 +27,6 @@ class Worker;
 // (a validation where a stored response has validators). Lives on when its client leaves. Kept by
 // the worker until it is done; owner thread only.
 class FillTask final : public FetchHandler,
-                       public net::Pooled<FillTask>,
                        public std::enable_shared_from_this<FillTask> {
  public:
   struct Job {

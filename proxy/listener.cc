@@ -85,9 +85,9 @@ void Listener::OnReadable() {
         continue;
       }
     }
-    std::shared_ptr<ClientConnection> connection(new ClientConnection(
+    const auto connection = std::make_shared<ClientConnection>(
         worker_, config_, net::Stream(fd, ssl),
-        net::Address::From(reinterpret_cast<const sockaddr*>(&peer), size)));
+        net::Address::From(reinterpret_cast<const sockaddr*>(&peer), size));
     worker_.Adopt(connection);
     connection->Start();
   }

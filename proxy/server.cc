@@ -14,6 +14,7 @@
 
 #include "proxy/cpu_limit.h"
 #include "proxy/listen_socket.h"
+#include "proxy/net/heap.h"
 #include "proxy/ops_log.h"
 #include "proxy/redis/fleet.h"
 #include "proxy/service_manager.h"
@@ -138,6 +139,11 @@ bool Server::StartWorkers() {
   if (descriptors < wanted) {
     OpsLog().warn("only {} file descriptors allowed (ulimit -n); {} connections may want {}",
                   descriptors, wanted / 2, wanted);
+  }
+  if (config.l1.preallocate && !net::ReserveHeap(StoreOptions(config).capacity)) {
+    OpsLog().error("stores.l1.preallocate: there is no memory of {} bytes to be had",
+                   StoreOptions(config).capacity);
+    return false;
   }
   store_ = std::make_unique<cache::Store>(StoreOptions(config));
   limits_ = std::make_unique<SharedLimits>();
@@ -335,6 +341,9 @@ std::vector<std::string> Server::NeedsRestart(const rules::Config& config) const
   if (WorkersFor(config) != workers_->size()) what.emplace_back("workers");
   if (store.capacity != store_->options().capacity) what.emplace_back("stores.l1.size");
   if (store.max_object != store_->options().max_object) what.emplace_back("stores.l1.max_object");
+  if (config.l1.preallocate != started_->config.l1.preallocate) {
+    what.emplace_back("stores.l1.preallocate");
+  }
   if (config.l1.incoherent_ttl != started_->config.l1.incoherent_ttl) {
     what.emplace_back("stores.l1.incoherent_ttl");
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proxy/net/block_cache.h"
 #include "proxy/warm_recipe.h"
 #include "proxy/warm_run.h"
 
@@ -39,6 +40,7 @@ void WorkerThreads::Start() {
   for (size_t index = 0; index < slots_.size(); ++index) {
     Slot& slot = *slots_[index];
     slot.thread = std::thread([&slot, ended = ended_] {
+      const net::BlockCache::Use blocks;
       slot.worker.Run();
       const std::lock_guard lock(ended->mutex);
       ++ended->threads;

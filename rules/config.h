@@ -82,6 +82,7 @@ struct Upstream {
 struct L1Config {
   uint64_t size = 0;  // 0 = a quarter of the memory limit
   uint64_t max_object = 4 << 20;
+  bool preallocate = false;  // take the memory at the start
   // How long what is stored may be served unasked while purges of others can't be heard of.
   Millis incoherent_ttl = std::chrono::seconds(1);
 };

@@ -183,6 +183,7 @@ void ParseStores(const Cursor& cursor, Config* config) {
       if (bytes) config->l1.size = *bytes;
     }
     settings.Size("max_object", &config->l1.max_object, 1);
+    settings.Bool("preallocate", &config->l1.preallocate);
     settings.Duration("incoherent_ttl", &config->l1.incoherent_ttl, Millis(100));
     settings.Finish();
   }

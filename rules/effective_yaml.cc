@@ -99,6 +99,7 @@ void WriteStores(const Config& config, Writer& out) {
   out.Key(1, "l1",
           Map({{"size", config.l1.size == 0 ? "auto" : SizeText(config.l1.size)},
                {"max_object", SizeText(config.l1.max_object)},
+               {"preallocate", config.l1.preallocate ? "true" : "false"},
                {"incoherent_ttl", DurationText(config.l1.incoherent_ttl)}}));
   if (config.l2) WriteRedis("l2", *config.l2, out);
   if (config.limits) WriteRedis("limits", *config.limits, out);

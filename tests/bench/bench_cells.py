@@ -246,12 +246,18 @@ def memory(bench, target, objects):
     """Bytes kept per stored 1 KiB object beyond its body."""
     if target.name == "haproxy":
         return haproxy_memory(bench, target)
-    bench.load(target.port, "/size/1024/", "--sequence", bench.fresh(), "--count", 2000)
-    before = target.stored_bytes()
-    result = bench.load(target.port, "/size/1024/", "--sequence", bench.fresh(), "--count", objects)
-    if result["errors"]:
-        raise Unproven(f"{result['errors']} errors while filling")
-    return {"bytes": (target.stored_bytes() - before) / objects - 1024, "note": ""}
+    filled = target.to_fill()
+    try:
+        bench.load(filled.port, "/size/1024/", "--sequence", bench.fresh(), "--count", 2000)
+        before = filled.stored_bytes()
+        result = bench.load(filled.port, "/size/1024/", "--sequence", bench.fresh(),
+                            "--count", objects)
+        if result["errors"]:
+            raise Unproven(f"{result['errors']} errors while filling")
+        return {"bytes": (filled.stored_bytes() - before) / objects - 1024, "note": ""}
+    finally:
+        if filled is not target:
+            filled.stop()
 
 
 def haproxy_memory(bench, target):

@@ -70,6 +70,10 @@ class Target:
         measure.stop(self.process)
         self.process = None
 
+    def to_fill(self):
+        """An instance, started, whose memory grows with what it stores."""
+        return self
+
     def stored_bytes(self):
         """Memory that holds the cache: private and shared pages, and files kept in memory."""
         return measure.pss_bytes(self.find_processes())
@@ -97,9 +101,10 @@ class Limit(Target):
 class Satchel(Target):
     name = "satchel"
     about = ("one worker; access log as JSON lines on stdout, which is /dev/null; metrics on; "
-             "L1 2 GiB, no Redis")
+             "L1 1 GiB, taken at the start as HAProxy takes its own; no Redis")
     tls = True
     access = "json"
+    preallocate = "true"
 
     def __init__(self, folder, bin_dir, origin_port):
         super().__init__(folder, bin_dir, origin_port)
@@ -116,7 +121,7 @@ class Satchel(Target):
                          f'certificates: [{{cert: "{self.certificate}", key: "{self.key}"}}]}}}}\n')
         return (f"version: 1\nworkers: 1\nlisteners:\n{listener}"
                 f'upstreams: {{app: {{servers: ["127.0.0.1:{self.origin_port}"], keepalive: 256}}}}\n'
-                "stores: {l1: {size: 2GiB}}\n"
+                f"stores: {{l1: {{size: 1GiB, preallocate: {self.preallocate}}}}}\n"
                 f'admin: {{address: "127.0.0.1:{self.admin_port}"}}\n'
                 f"log: {{access: {self.access}, to: stdout, level: info}}\n")
 
@@ -128,8 +133,19 @@ class Satchel(Target):
             path = self.write("rules.yaml", self.config(tls=False))
         return [self.binary, "run", "-c", path]
 
+    def to_fill(self):
+        growing = SatchelThatGrows(os.path.dirname(self.folder), self.bin_dir, self.origin_port)
+        growing.start()
+        return growing
+
     def version(self):
         return self.first_line(self.binary, "--version")
+
+
+class SatchelThatGrows(Satchel):
+    name = "satchel-grows"
+    about = "the same, its memory taken as it is needed"
+    preallocate = "false"
 
 
 class SatchelNoLog(Satchel):
@@ -250,7 +266,7 @@ backend default {{ .host = "127.0.0.1"; .port = "{self.origin_port}"; }}
         return self.first_line("varnishd", "-V")
 
 
-ALL = [Limit, Satchel, SatchelNoLog, Nginx, NginxNoSendfile, HAProxy, Varnish]
+ALL = [Limit, Satchel, SatchelThatGrows, SatchelNoLog, Nginx, NginxNoSendfile, HAProxy, Varnish]
 BY_NAME = {kind.name: kind for kind in ALL}
 DEFAULT = ["limit", "satchel", "nginx", "nginx-nosf", "haproxy", "varnish"]
 QUICK = ["limit", "satchel", "nginx", "haproxy", "varnish"]

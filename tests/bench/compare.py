@@ -158,7 +158,7 @@ class Run:
 
     def before_load(self, wanted):
         """What looks at memory comes first, before other cells leave freed memory behind."""
-        for cell, what in (("memory", lambda t: cells.memory(self.bench, t, 10_000)),
+        for cell, what in (("memory", lambda t: cells.memory(self.bench, t, 100_000)),
                            ("idle", lambda t: cells.idle(self.bench, t, 4000))):
             if cell in wanted:
                 for target in self.chosen(cell):

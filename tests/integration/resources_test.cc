@@ -130,6 +130,17 @@ TEST_F(ResourcesTest, APipelineNobodyReadsIsBounded) {
   EXPECT_EQ(Get("/").status, 200);
 }
 
+TEST_F(ResourcesTest, MemoryIsTakenAtTheStartWhereThatIsWanted) {
+  SatchelConfig config = Config();
+  config.l1 = "size: 256MiB";
+  Start(config);
+  EXPECT_LT(satchel->process().ResidentBytes(), 128 * kMiB);
+  config.l1 = "size: 256MiB, preallocate: true";
+  Start(config);
+  EXPECT_GT(satchel->process().ResidentBytes(), 256 * kMiB);
+  EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_l1_bytes"), 0);
+}
+
 TEST_F(ResourcesTest, IdleConnectionsCostLittle) {
   origin.On("/", Fresh("x"));
   Start();

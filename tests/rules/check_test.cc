@@ -152,7 +152,7 @@ TEST(EffectiveYamlTest, PrintsEveryDefault) {
             "    keepalive: 64\n"
             "    retries: {attempts: 1}\n"
             "stores:\n"
-            "  l1: {size: auto, max_object: 4MiB, incoherent_ttl: 1s}\n"
+            "  l1: {size: auto, max_object: 4MiB, preallocate: false, incoherent_ttl: 1s}\n"
             "rules:\n"
             "  - name: \"default\"\n"
             "    match: {}\n"

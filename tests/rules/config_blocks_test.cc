@@ -130,7 +130,7 @@ TEST(UpstreamTest, AServerWithoutAPortIsRefused) {
 TEST(StoresTest, EveryKeyIsRead) {
   const Config config =
       MustParse(Framed("stores:\n"
-                       "  l1: {size: 64MiB, max_object: 1MiB}\n"
+                       "  l1: {size: 64MiB, max_object: 1MiB, preallocate: true}\n"
                        "  l2:\n"
                        "    redis: \"redis://u%40x:p%3aq@[::1]:6380/3\"\n"
                        "    prefix: shop\n"
@@ -140,6 +140,7 @@ TEST(StoresTest, EveryKeyIsRead) {
                        "    compress: {min: 1KiB}\n"));
   EXPECT_EQ(config.l1.size, 64U << 20);
   EXPECT_EQ(config.l1.max_object, 1U << 20);
+  EXPECT_TRUE(config.l1.preallocate);
   ASSERT_TRUE(config.l2.has_value());
   EXPECT_EQ(config.l2->user, "u@x");
   EXPECT_EQ(config.l2->password, "p:q");
