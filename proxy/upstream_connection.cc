@@ -161,7 +161,7 @@ bool UpstreamConnection::Send(std::span<const iovec> pieces, std::shared_ptr<con
 
 bool UpstreamConnection::IsSilent(bool now) const {
   if (watch_.due()) return false;
-  if (!now && idle_since_turn_ != loop_.turns()) return true;
+  if (!now && WasPolledIdle()) return true;
   char byte;
   const ssize_t n = recv(stream_.fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);

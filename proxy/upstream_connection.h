@@ -56,6 +56,9 @@ class UpstreamConnection {
   // kernel, a system call; otherwise it is what this turn's poll has found, if it could find it.
   bool IsSilent(bool now) const;
 
+  // The loop has polled it since it became idle.
+  bool WasPolledIdle() const { return idle_since_turn_ != loop_.turns(); }
+
   const std::shared_ptr<UpstreamServer>& server() const { return server_; }
   // As text, for messages and the log.
   const std::string& address_text() const { return address_text_; }

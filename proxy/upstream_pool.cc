@@ -1,6 +1,7 @@
 #include "proxy/upstream_pool.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace satchel::proxy {
@@ -31,8 +32,11 @@ void UpstreamServer::CountOpen(int change) { Change(metrics_.upstream_open, chan
 
 std::unique_ptr<UpstreamConnection> UpstreamServer::TakeIdle() {
   if (idle_.empty()) return nullptr;
-  auto connection = std::move(idle_.back());
-  idle_.pop_back();
+  const auto polled = std::find_if(idle_.rbegin(), idle_.rend(),
+                                   [](const auto& idle) { return idle->WasPolledIdle(); });
+  const auto taken = polled == idle_.rend() ? std::prev(idle_.end()) : std::prev(polled.base());
+  auto connection = std::move(*taken);
+  idle_.erase(taken);
   Subtract(metrics_.upstream_idle);
   connection->ClearDeadline();
   return connection;

@@ -25,7 +25,8 @@ class UpstreamServer : public std::enable_shared_from_this<UpstreamServer> {
   UpstreamServer(net::EventLoop& loop, WorkerMetrics& metrics, rules::Endpoint endpoint,
                  size_t max_idle);
 
-  // The most recently used idle connection, or null.
+  // The most recently used idle connection, or null. One that the loop has polled since its last
+  // answer goes before: nothing has to be asked about it.
   std::unique_ptr<UpstreamConnection> TakeIdle();
   // Keeps it for the next request, or closes it when there are enough.
   void PutIdle(std::unique_ptr<UpstreamConnection> connection);
