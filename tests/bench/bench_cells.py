@@ -246,8 +246,7 @@ def memory(bench, target, objects):
     """Bytes kept per stored 1 KiB object beyond its body."""
     if target.name == "haproxy":
         return haproxy_memory(bench, target)
-    filled = target.to_fill()
-    try:
+    with target.that_grows() as filled:
         bench.load(filled.port, "/size/1024/", "--sequence", bench.fresh(), "--count", 2000)
         before = filled.stored_bytes()
         result = bench.load(filled.port, "/size/1024/", "--sequence", bench.fresh(),
@@ -255,9 +254,6 @@ def memory(bench, target, objects):
         if result["errors"]:
             raise Unproven(f"{result['errors']} errors while filling")
         return {"bytes": (filled.stored_bytes() - before) / objects - 1024, "note": ""}
-    finally:
-        if filled is not target:
-            filled.stop()
 
 
 def haproxy_memory(bench, target):
@@ -278,14 +274,15 @@ def haproxy_memory(bench, target):
 
 def idle(bench, target, connections):
     """Bytes per kept-alive connection that has been answered once and is silent."""
-    def crowd(size):
-        return Load(bench.bin_dir, target.port, "/size/1024", "--connections", size, "--warm",
-                    "/size/1024", "--ms", 0)
-    with crowd(500):
-        pass
-    before = measure.pss_bytes(target.find_processes())
-    with crowd(connections):
-        return {"bytes": (measure.pss_bytes(target.find_processes()) - before) / connections}
+    with target.that_grows() as crowded:
+        def crowd(size):
+            return Load(bench.bin_dir, crowded.port, "/size/1024", "--connections", size, "--warm",
+                        "/size/1024", "--ms", 0)
+        with crowd(500):
+            pass
+        before = measure.pss_bytes(crowded.find_processes())
+        with crowd(connections):
+            return {"bytes": (measure.pss_bytes(crowded.find_processes()) - before) / connections}
 
 
 def syscalls(bench, target, kind, count=3000):

@@ -1,7 +1,10 @@
 """The servers measured: how each is configured, started with one worker on one core, and ended."""
+import contextlib
+import ctypes
 import os
 import resource
 import subprocess
+import tempfile
 
 import bench_measure as measure
 
@@ -47,8 +50,11 @@ class Target:
         command = self.command()
         with self.stdout() as out, open(os.path.join(self.folder, "stderr.txt"), "wb") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err, preexec_fn=measure.pin(measure.SERVER_CORE))
+                                            stderr=err, preexec_fn=self.before_exec)
         measure.wait_for_port(self.port, self.process)
+
+    def before_exec(self):
+        measure.pin(measure.SERVER_CORE)()
 
     def find_processes(self):
         """Those alive now: some servers end a process after their start."""
@@ -70,9 +76,10 @@ class Target:
         measure.stop(self.process)
         self.process = None
 
-    def to_fill(self):
-        """An instance, started, whose memory grows with what it stores."""
-        return self
+    @contextlib.contextmanager
+    def that_grows(self):
+        """An instance whose memory is taken as it is needed."""
+        yield self
 
     def stored_bytes(self):
         """Memory that holds the cache: private and shared pages, and files kept in memory."""
@@ -133,10 +140,16 @@ class Satchel(Target):
             path = self.write("rules.yaml", self.config(tls=False))
         return [self.binary, "run", "-c", path]
 
-    def to_fill(self):
-        growing = SatchelThatGrows(os.path.dirname(self.folder), self.bin_dir, self.origin_port)
+    @contextlib.contextmanager
+    def that_grows(self):
+        growing = SatchelThatGrows(tempfile.mkdtemp(dir=self.folder), self.bin_dir,
+                                   self.origin_port)
+        growing.certificate, growing.key = self.certificate, self.key
         growing.start()
-        return growing
+        try:
+            yield growing
+        finally:
+            growing.stop()
 
     def version(self):
         return self.first_line(self.binary, "--version")
@@ -144,8 +157,14 @@ class Satchel(Target):
 
 class SatchelThatGrows(Satchel):
     name = "satchel-grows"
-    about = "the same, its memory taken as it is needed"
+    about = "the same, its memory taken as it is needed, in ordinary pages"
     preallocate = "false"
+
+    def before_exec(self):
+        super().before_exec()
+        # Huge ones would round what is measured to 2 MiB.
+        set_thp_disable = 41
+        ctypes.CDLL(None).prctl(set_thp_disable, 1, 0, 0, 0)
 
 
 class SatchelNoLog(Satchel):
