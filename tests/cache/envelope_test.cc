@@ -11,28 +11,18 @@
 #include "cache/fetch_time.h"
 #include "cache/http/date.h"
 #include "tests/cache/memory_support.h"
+#include "tests/cache/record_support.h"
 
 namespace satchel::cache {
 namespace {
 
 using testing::At;
+using testing::kKey;
 using testing::PartsOf;
 using testing::Pattern;
 using testing::Response;
-
-constexpr std::string_view kKey = "http://origin.test/";
-
-std::string Seal(const StoredPtr& response, const SealOptions& options = {}) {
-  const auto record = SealRecord(response, options);
-  return record ? record->value : std::string();
-}
-
-// The reason why a record is a miss, or "opened".
-std::string WhyNot(std::string_view record, std::string_view key = kKey,
-                   const OpenOptions& options = {}) {
-  const Result<StoredPtr> opened = OpenRecord(record, key, options);
-  return opened ? "opened" : opened.error().message;
-}
+using testing::Seal;
+using testing::WhyNot;
 
 StoredPtr RichResponse() {
   StoredResponse::Parts parts = PartsOf({.date = 5, .lifetime = 300, .body = Pattern(700)});
