@@ -48,6 +48,23 @@ TEST_F(RedisRecordsTest, ALargeBodyStandsInChunksAndIsReadByOthers) {
   EXPECT_EQ(origin.RequestCount(), 1u);
 }
 
+TEST_F(RedisRecordsTest, ALargeTextIsCompressedAndReadByOthers) {
+  std::string body;
+  for (int i = 0; body.size() < 3 * kMiB; ++i) body += "{\"id\":" + std::to_string(i * 7919) + "},";
+  origin.On("/", Fresh(body, 100, {{"Content-Type", "application/json"}}));
+  StartFleet(FleetConfig(), 2);
+  ASSERT_TRUE(fleet[0]->Get("/").body == body);
+  ASSERT_TRUE(WaitForWrites(*fleet[0]));
+  const Metrics metrics = fleet[0]->ReadMetrics();
+  EXPECT_EQ(metrics.Sum("satchel_l2_body_bytes_total"), static_cast<double>(body.size()));
+  EXPECT_LT(metrics.Sum("satchel_l2_kept_bytes_total"), static_cast<double>(body.size() / 2));
+  EXPECT_EQ(metrics.Sum("satchel_l2_sealing_bytes"), 0);
+  const Response read = fleet[1]->Get("/");
+  EXPECT_TRUE(read.body == body);
+  EXPECT_TRUE(CacheStatus(read).hit());
+  EXPECT_EQ(origin.RequestCount(), 1u);
+}
+
 TEST_F(RedisRecordsTest, AChunkThatIsMissingOrDamagedIsAMissAndNeverAShortBody) {
   const std::string body = Pattern(0, kMiB);
   origin.On("/", Fresh(body));

@@ -131,14 +131,15 @@ TEST_F(ResourcesTest, APipelineNobodyReadsIsBounded) {
 }
 
 TEST_F(ResourcesTest, MemoryIsTakenAtTheStartWhereThatIsWanted) {
-  if (MemoryAllowance(1) != 1) GTEST_SKIP() << "sanitizers have an allocator of their own";
   SatchelConfig config = Config();
   config.l1 = "size: 256MiB";
   Start(config);
-  EXPECT_LT(satchel->process().ResidentBytes(), 128 * kMiB);
+  const uint64_t before = satchel->process().MostResidentBytes();
+  EXPECT_GT(before, 0u);
   config.l1 = "size: 256MiB, preallocate: true";
   Start(config);
-  EXPECT_GT(satchel->process().ResidentBytes(), 256 * kMiB);
+  // That it is kept is HeapTest's: the allocators of sanitizers give it back.
+  EXPECT_GT(satchel->process().MostResidentBytes(), before + 200 * kMiB);
   EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_l1_bytes"), 0);
 }
 

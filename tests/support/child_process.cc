@@ -170,6 +170,15 @@ uint64_t ChildProcess::ResidentBytes() const {
   return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
+uint64_t ChildProcess::MostResidentBytes() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string word; file >> word;) {
+    uint64_t kib = 0;
+    if (word == "VmHWM:" && file >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
 size_t ChildProcess::OpenDescriptors() const {
   std::error_code error;
   size_t count = 0;

@@ -68,6 +68,7 @@ class ChildProcess {
 
   // From /proc; 0 when the process is gone.
   uint64_t ResidentBytes() const;
+  uint64_t MostResidentBytes() const;  // since its start
   size_t OpenDescriptors() const;
 
  private:

@@ -56,17 +56,15 @@ TEST(HeapTest, WhatIsReservedCostsNoPageFaultsLater) {
   for (void* block : blocks) std::free(block);
 }
 
-TEST(HeapTest, WhereTheHeapGrowsItAsksForHugePages) {
-  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) {
-    GTEST_SKIP() << "this system has none";
-  }
+TEST(HeapTest, WhereTheHeapGrowsItAsksForHugePagesIfTheSystemHasThem) {
+  const bool has_them = std::filesystem::exists("/sys/kernel/mm/transparent_hugepage");
   SetUpHeap();
   std::vector<void*> blocks;
   const char* const end = static_cast<char*>(sbrk(0));
   while (static_cast<char*>(sbrk(0)) <= end) blocks.push_back(std::malloc(1448));
   EXPECT_EQ(FlagsOfHeap().find(" hg "), std::string::npos);
   AdviseHeap();
-  EXPECT_NE(FlagsOfHeap().find(" hg "), std::string::npos) << FlagsOfHeap();
+  EXPECT_EQ(FlagsOfHeap().find(" hg ") != std::string::npos, has_them) << FlagsOfHeap();
   for (void* block : blocks) std::free(block);
 }
 
