@@ -67,7 +67,7 @@ StoredPtr Purges::Check(const StoredPtr& response) const {
   // Stale windows count from the purge, not from the end of a lifetime that is void now.
   const auto millis = static_cast<int64_t>(verdict.at / 1000);
   const Time at = TimeFromUnixMillis(millis - offset_ms_.load(std::memory_order_relaxed));
-  facts.lifetime = std::min(facts.lifetime, facts.AgeAt(at));
+  facts.lifetime = std::min<Millis>(facts.lifetime, facts.AgeAt(at));
   if (verdict.fate == Fate::kDoubtful) {
     facts.swr_granted = false;
     facts.stale_while_revalidate = Millis(0);

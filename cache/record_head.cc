@@ -11,7 +11,6 @@ namespace {
 
 constexpr uint16_t kMagic = 0x7453;  // "St"
 constexpr uint8_t kKnownFlags = 15;
-constexpr uint32_t kSeconds = 0x80000000u;
 constexpr int64_t kUnits[] = {1, 1000, 1'024'000};  // milliseconds
 constexpr int64_t kMaxUnits = (1 << 22) - 1;
 // Times further from 1970 than this (in ms, 17,000 years) are nonsense, and do not fit.
@@ -20,20 +19,6 @@ constexpr int64_t kMaxReceived = (int64_t{1} << 47) - 1;
 constexpr uint64_t kMaxSequence = (uint64_t{1} << 56) - 1;
 
 std::unexpected<Error> Bad(const char* why) { return Fail(ErrorSource::kStore, why); }
-
-// Age and lifetime: milliseconds, or seconds behind a set bit. Ages round up, rights to use a
-// response round down.
-uint32_t PackDuration(Millis duration, bool up) {
-  const int64_t millis = std::max<int64_t>(duration.count(), 0);
-  if (millis < int64_t{kSeconds}) return static_cast<uint32_t>(millis);
-  const int64_t seconds = (millis + (up ? 999 : 0)) / 1000;
-  return static_cast<uint32_t>(std::min<int64_t>(seconds, kSeconds - 1)) | kSeconds;
-}
-
-Millis UnpackDuration(uint32_t packed) {
-  if ((packed & kSeconds) == 0) return Millis(packed);
-  return Millis(int64_t{packed & ~kSeconds} * 1000);
-}
 
 // A stale window: 22 bits of the finest unit in which it fits, and two that say which.
 uint32_t PackWindow(Millis duration) {
@@ -108,8 +93,8 @@ std::string PackRenewed(const RecordHead& head, Millis clock_offset) {
   writer.U16(PackBits(head));
   writer.U16(facts.rule);
   writer.Number(static_cast<uint64_t>(std::clamp(received, -kMaxReceived, kMaxReceived)), 6);
-  writer.U32(PackDuration(facts.initial_age, true));
-  writer.U32(PackDuration(facts.lifetime, false));
+  writer.U32(facts.initial_age.bits());
+  writer.U32(facts.lifetime.bits());
   writer.Number(PackWindow(facts.stale_while_revalidate), 3);
   writer.Number(PackWindow(facts.stale_if_error), 3);
   const Time date =
@@ -152,8 +137,8 @@ Result<RecordHead> UnpackHead(std::string_view bytes, Millis clock_offset) {
   const uint16_t bits = reader.U16();
   facts.rule = reader.U16();
   facts.received = TimeFromUnixMillis(reader.Signed(6)) - clock_offset;
-  facts.initial_age = UnpackDuration(reader.U32());
-  facts.lifetime = UnpackDuration(reader.U32());
+  facts.initial_age = ShortAge::FromBits(reader.U32());
+  facts.lifetime = ShortMillis::FromBits(reader.U32());
   facts.stale_while_revalidate = UnpackWindow(static_cast<uint32_t>(reader.Number(3)));
   facts.stale_if_error = UnpackWindow(static_cast<uint32_t>(reader.Number(3)));
   facts.date = TimeFromUnixMillis(reader.Signed(5) * 1000);

@@ -12,8 +12,8 @@ namespace satchel::cache {
 struct ResponseFacts {
   Time received;          // when the head arrived (response_time of RFC 9111 4.2.3)
   Time date;              // Date, or `received` where it was absent or unusable
-  Millis initial_age{0};  // corrected_initial_age at `received`
-  Millis lifetime{0};     // freshness lifetime; 0 = validate at every use
+  ShortAge initial_age;   // corrected_initial_age at `received`
+  ShortMillis lifetime;   // freshness lifetime; 0 = validate at every use
   ShortMillis stale_while_revalidate;
   ShortMillis stale_if_error;
 

@@ -253,7 +253,7 @@ uint32_t Store::Impl::ExpiryUnits(const ResponseFacts& facts) const {
   if (start == 0) return Entry::kNeverExpires;
   Millis grace = std::max({Millis(facts.stale_while_revalidate), Millis(facts.stale_if_error), kGrace});
   if (facts.has_etag || facts.has_last_modified) grace += kValidatorGrace;
-  const Millis left = facts.lifetime - facts.initial_age + grace;
+  const Millis left = Millis(facts.lifetime) - facts.initial_age + grace;
   const int64_t end = facts.received.time_since_epoch().count() + left.count() - start;
   const int64_t units = end / kExpiryUnit + 1;
   return static_cast<uint32_t>(std::clamp<int64_t>(units, 0, Entry::kNeverExpires));

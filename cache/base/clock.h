@@ -14,28 +14,50 @@ using Millis = std::chrono::milliseconds;
 using Time = std::chrono::sys_time<Millis>;
 
 // A duration that is not negative, in four bytes: to the millisecond up to 24 days, to the second
-// beyond, as long as a field can say. Rounds down.
-class ShortMillis {
+// beyond, as long as a field can say. What is in between goes down, or up.
+template <bool kUp>
+class PackedDuration {
  public:
-  constexpr ShortMillis() = default;
-  constexpr ShortMillis(Millis value) {  // NOLINT(google-explicit-constructor)
-    const int64_t millis = std::max<int64_t>(value.count(), 0);
+  constexpr PackedDuration() = default;
+  template <typename Rep, typename Period>
+  constexpr PackedDuration(  // NOLINT(google-explicit-constructor)
+      std::chrono::duration<Rep, Period> value) {
+    const int64_t millis = std::max<int64_t>(Millis(value).count(), 0);
+    const int64_t seconds = millis / 1000 + (kUp && millis % 1000 != 0 ? 1 : 0);
     packed_ = millis < kSeconds ? static_cast<uint32_t>(millis)
-                                : static_cast<uint32_t>(std::min(millis / 1000, kSeconds - 1)) |
+                                : static_cast<uint32_t>(std::min(seconds, kSeconds - 1)) |
                                       static_cast<uint32_t>(kSeconds);
   }
   constexpr operator Millis() const {  // NOLINT(google-explicit-constructor)
     if (packed_ < kSeconds) return Millis(packed_);
     return Millis((int64_t{packed_} - kSeconds) * 1000);
   }
-  friend constexpr auto operator<=>(ShortMillis a, Millis b) { return Millis(a) <=> b; }
-  friend constexpr bool operator==(ShortMillis a, Millis b) { return Millis(a) == b; }
-  friend constexpr bool operator==(ShortMillis a, ShortMillis b) = default;
+
+  static constexpr PackedDuration FromBits(uint32_t bits) {
+    PackedDuration duration;
+    duration.packed_ = bits;
+    return duration;
+  }
+  constexpr uint32_t bits() const { return packed_; }
+
+  template <typename Rep, typename Period>
+  friend constexpr auto operator<=>(PackedDuration a, std::chrono::duration<Rep, Period> b) {
+    return Millis(a) <=> b;
+  }
+  template <typename Rep, typename Period>
+  friend constexpr bool operator==(PackedDuration a, std::chrono::duration<Rep, Period> b) {
+    return Millis(a) == b;
+  }
+  friend constexpr bool operator==(PackedDuration a, PackedDuration b) = default;
+  friend constexpr Millis operator+(PackedDuration a, Millis b) { return Millis(a) + b; }
+  friend constexpr Millis operator-(PackedDuration a, Millis b) { return Millis(a) - b; }
 
  private:
   static constexpr int64_t kSeconds = int64_t{1} << 31;
   uint32_t packed_ = 0;
 };
+using ShortMillis = PackedDuration<false>;  // a right to use a response
+using ShortAge = PackedDuration<true>;
 
 constexpr Time TimeFromUnixSeconds(int64_t seconds) { return Time(std::chrono::seconds(seconds)); }
 

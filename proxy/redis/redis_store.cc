@@ -61,7 +61,7 @@ Millis RemoteLifetime(const cache::ResponseFacts& facts, Time now) {
   const bool bridged = facts.lifetime > Millis(0) && !facts.must_revalidate;
   if (bridged || validator) stale = std::max(stale, kBridge);
   stale = std::min(stale, kLongest);
-  const Millis left = std::min(facts.lifetime, 2 * kLongest) + stale - facts.AgeAt(now);
+  const Millis left = std::min<Millis>(facts.lifetime, 2 * kLongest) + stale - facts.AgeAt(now);
   const Millis least = validator ? kBridge : Millis(0);
   return std::min(std::max(left, least), kLongest);
 }

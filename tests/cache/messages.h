@@ -58,8 +58,8 @@ inline StoreVerdict Judge(uint16_t status, Fields fields, const Overrides& overr
 
 // Lifetime in seconds of a 200 with these fields.
 inline int64_t LifetimeOf(Fields fields, const Overrides& overrides = {}) {
-  return std::chrono::floor<std::chrono::seconds>(Judge(200, fields, overrides).facts.lifetime)
-      .count();
+  const Millis lifetime = Judge(200, fields, overrides).facts.lifetime;
+  return std::chrono::floor<std::chrono::seconds>(lifetime).count();
 }
 
 }  // namespace satchel::cache::test

@@ -87,7 +87,7 @@ TEST(RecordKeysTest, HeadAndKeyAreAuthenticated) {
   EXPECT_EQ(WhyNot(record, &keys, "http://origin.test/other"), "not to be decrypted");
   auto head = cache::UnpackHead(record, cache::Millis(0));
   ASSERT_TRUE(head);
-  head->facts.lifetime += std::chrono::hours(1);
+  head->facts.lifetime = head->facts.lifetime + std::chrono::hours(1);
   const std::string forged =
       cache::PackHead(*head, cache::Millis(0)) + record.substr(cache::RecordHead::kSize);
   EXPECT_EQ(WhyNot(forged, &keys), "not to be decrypted");
