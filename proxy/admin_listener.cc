@@ -175,7 +175,7 @@ class AdminListener::Connection {
  private:
   enum class State : uint8_t { kReading, kAnswering, kWriting, kLingering };
 
-  static void OnReady(void* self, short what) {
+  static void OnReady(int, short what, void* self) {
     auto* connection = static_cast<Connection*>(self);
     if ((what & EV_WRITE) != 0) {
       connection->Write();
@@ -306,7 +306,7 @@ void AdminListener::StopAccepting() {
   fd_ = -1;
 }
 
-void AdminListener::OnAcceptable(void* self, short) { static_cast<AdminListener*>(self)->Accept(); }
+void AdminListener::OnAcceptable(int, short, void* self) { static_cast<AdminListener*>(self)->Accept(); }
 
 void AdminListener::Accept() {
   while (connections_.size() < kMaxConnections) {

@@ -73,7 +73,7 @@ class AdminListener {
  private:
   class Connection;
   AdminListener(net::EventLoop& loop, int fd, net::Address bound, Handler handler);
-  static void OnAcceptable(void* self, short what);
+  static void OnAcceptable(int, short what, void* self);
   void Accept();
   void Remove(Connection* connection);
 

@@ -42,7 +42,7 @@ ClientConnection::~ClientConnection() { Close(); }
 void ClientConnection::Start() {
   watch_.Start(
       worker_.loop(), stream_.fd(), 0,
-      [](void* self, short what) {
+      [](int, short what, void* self) {
         const auto keep = static_cast<ClientConnection*>(self)->shared_from_this();
         keep->OnEvent(what);
       },

@@ -108,17 +108,17 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
   std::unique_ptr<LimitedHit> limited_hit_;  // waits for the limiter
   std::unique_ptr<http1::BodyDecoder> body_;
   std::unique_ptr<std::string> input_;  // received and not yet consumed; null while idle
-  size_t scanned_ = 0;
   uint64_t bytes_in_ = 0;  // of the present exchange
   uint64_t bytes_out_ = 0;
   uint64_t body_bytes_ = 0;
+  uint32_t scanned_ = 0;  // of a head that is not complete
   State state_ = State::kReading;
-  bool keep_alive_ = false;
-  bool response_done_ = false;
-  bool body_paused_ = false;
-  bool eof_ = false;
-  bool in_process_ = false;
-  bool expects_continue_ = false;
+  bool keep_alive_ : 1 = false;
+  bool response_done_ : 1 = false;
+  bool body_paused_ : 1 = false;
+  bool eof_ : 1 = false;
+  bool in_process_ : 1 = false;
+  bool expects_continue_ : 1 = false;
 };
 
 }  // namespace satchel::proxy

@@ -24,7 +24,9 @@ size_t ClientConnection::ReadHead(std::string_view input) {
   const http1::HeadLimits limits{listener_->max_header, listener_->max_header,
                                  listener_->max_headers};
   const bool first_bytes = scanned_ == 0;
-  const http1::HeadResult parsed = worker_.parser().ParseRequest(input, scanned_, limits, head);
+  size_t scanned = scanned_;
+  const http1::HeadResult parsed = worker_.parser().ParseRequest(input, scanned, limits, head);
+  scanned_ = static_cast<uint32_t>(std::min<size_t>(scanned, UINT32_MAX));  // less: looked at again
   if (!parsed) {
     Add(worker_.metrics().parse_errors);
     if (parsed.error().status == 414) Add(worker_.metrics().bounds, Bound::kStartLine);

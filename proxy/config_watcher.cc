@@ -100,7 +100,7 @@ void ConfigWatcher::UpdateFolders() {
   }
 }
 
-void ConfigWatcher::OnReadable(void* self, short) {
+void ConfigWatcher::OnReadable(int, short, void* self) {
   static_cast<ConfigWatcher*>(self)->ReadEvents();
 }
 

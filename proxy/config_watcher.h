@@ -38,7 +38,7 @@ class ConfigWatcher {
   bool uses_inotify() const { return inotify_ >= 0; }
 
  private:
-  static void OnReadable(void* self, short what);
+  static void OnReadable(int, short what, void* self);
   void ReadEvents();
   void UpdateFolders();
   void Look();

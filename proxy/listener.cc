@@ -42,7 +42,7 @@ Listener::~Listener() {
 void Listener::Start() {
   watch_.Start(
       worker_.loop(), fd_, EV_READ,
-      [](void* self, short) { static_cast<Listener*>(self)->OnReadable(); }, this);
+      [](int, short, void* self) { static_cast<Listener*>(self)->OnReadable(); }, this);
 }
 
 void Listener::Update(rules::Listener config, std::shared_ptr<net::ServerTls> tls) {

@@ -202,7 +202,7 @@ void Server::SettlePurges() {
   }
 }
 
-void Server::OnSignal(void* self, short) {
+void Server::OnSignal(int, short, void* self) {
   auto* server = static_cast<Server*>(self);
   signalfd_siginfo info;
   while (::read(server->signal_fd_, &info, sizeof(info)) == sizeof(info)) {

@@ -54,7 +54,7 @@ class Server {
   bool Start();
   bool StartWorkers();
   void SettlePurges();
-  static void OnSignal(void* self, short what);
+  static void OnSignal(int, short what, void* self);
   void Handle(int signal);
 
   nlohmann::ordered_json Reload(std::string_view why, bool* ok);

@@ -97,32 +97,25 @@ void EventLoop::RunDeferred() {
 
 void IoWatch::Start(EventLoop& loop, int fd, short what, Callback callback, void* self) {
   Stop();
-  loop_ = &loop;
-  fd_ = fd;
-  callback_ = callback;
-  self_ = self;
+  event_assign(&event_, loop.base(), fd, EV_PERSIST, callback, self);
+  started_ = true;
   Watch(what);
 }
 
 void IoWatch::Watch(short what) {
-  if (what == watching_ || loop_ == nullptr) return;
+  if (what == watching_ || !started_) return;
   if (watching_ != 0) event_del(&event_);
   watching_ = what;
   if (what == 0) return;
-  event_assign(
-      &event_, loop_->base(), fd_, static_cast<short>(what | EV_PERSIST),
-      [](evutil_socket_t, short ready, void* self) {
-        auto* watch = static_cast<IoWatch*>(self);
-        watch->callback_(watch->self_, ready);
-      },
-      this);
+  event_assign(&event_, event_get_base(&event_), event_get_fd(&event_),
+               static_cast<short>(what | EV_PERSIST), event_get_callback(&event_),
+               event_get_callback_arg(&event_));
   event_add(&event_, nullptr);
 }
 
 void IoWatch::Stop() {
-  if (loop_ == nullptr) return;
   Watch(0);
-  loop_ = nullptr;
+  started_ = false;
 }
 
 }  // namespace satchel::net

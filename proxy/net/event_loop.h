@@ -78,7 +78,7 @@ class EventLoop {
 // EV_WRITE. Stops when destroyed; may be destroyed from its own function.
 class IoWatch {
  public:
-  using Callback = void (*)(void* self, short what);
+  using Callback = void (*)(int fd, short what, void* self);
 
   IoWatch() = default;
   ~IoWatch() { Stop(); }
@@ -97,12 +97,9 @@ class IoWatch {
   }
 
  private:
-  struct event event_;
-  EventLoop* loop_ = nullptr;
-  int fd_ = -1;
+  struct event event_;  // says which descriptor, and what is called, once it has been started
+  bool started_ = false;
   short watching_ = 0;
-  Callback callback_ = nullptr;
-  void* self_ = nullptr;
 };
 
 }  // namespace satchel::net

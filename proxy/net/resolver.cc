@@ -142,7 +142,7 @@ struct Resolver::Ares {
     }
   }
 
-  static void OnIo(void* self, short what) {
+  static void OnIo(int, short what, void* self) {
     const auto* socket = static_cast<Socket*>(self);
     const int fd = socket->fd;
     // The socket may be gone when this returns.

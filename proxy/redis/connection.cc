@@ -82,7 +82,7 @@ Connection::Connection(net::EventLoop& loop, const net::Address& address, Limits
   // A connect that succeeded at once is seen as writable in the next turn.
   watch_.Start(
       loop_, fd, EV_WRITE,
-      [](void* self, short what) { static_cast<Connection*>(self)->OnIo(what); }, this);
+      [](int, short what, void* self) { static_cast<Connection*>(self)->OnIo(what); }, this);
 }
 
 Connection::~Connection() {

@@ -151,7 +151,7 @@ TEST(EventLoopTest, AnObjectDeletedLaterOutlivesItsOwnCallback) {
   raw->gone = &gone;
   raw->self = std::move(peer);
   raw->watch.Start(loop, fds[0], EV_READ,
-                   [](void* self, short) {
+                   [](int, short, void* self) {
                      auto* p = static_cast<Peer*>(self);
                      p->watch.Stop();
                      EventLoop* l = p->loop;

@@ -60,7 +60,7 @@ class FakeRedis {
     address_.size = sizeof address_.storage;
     getsockname(fd_, address_.raw(), &address_.size);
     watch_.Start(
-        loop_, fd_, EV_READ, [](void* self, short) { static_cast<FakeRedis*>(self)->Accept(); },
+        loop_, fd_, EV_READ, [](int, short, void* self) { static_cast<FakeRedis*>(self)->Accept(); },
         this);
   }
   ~FakeRedis() {
@@ -118,7 +118,7 @@ class FakeRedis {
     peer->fd = fd;
     peer->watch.Start(
         loop_, fd, EV_READ,
-        [](void* self, short) {
+        [](int, short, void* self) {
           auto* from = static_cast<Peer*>(self);
           from->server->Receive(from);
         },
