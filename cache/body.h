@@ -41,6 +41,15 @@ class Body {
   // used; stops early when `out` is full. The views live as long as this Body or a copy of it.
   size_t Gather(uint64_t offset, uint64_t length, std::span<iovec> out) const;
 
+  // Has the processor fetch a small body from memory before it is read. Of a large one the copying
+  // hides that it comes from there.
+  void Prefetch() const {
+    constexpr size_t kLine = 64;
+    constexpr size_t kSmall = 4096;
+    if (kind_ == Kind::kPieces || size_ > kSmall) return;
+    for (size_t at = 0; at < size_; at += kLine) __builtin_prefetch(bytes() + at);
+  }
+
   std::string ToString() const;  // tests and small bodies
 
   // Memory held outside the object, allocator overhead not counted.

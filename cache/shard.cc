@@ -37,6 +37,8 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
        id = slab_[id].next) {
     const Entry& entry = slab_[id];
+    if (entry.hash != static_cast<uint32_t>(key.hash())) continue;
+    entry.response->Prefetch();
     if (!Holds(entry, key)) continue;
     ++seen;
     const VarySpec& vary = entry.response->vary();

@@ -98,6 +98,15 @@ class StoredResponse final : private Body {
   // known (always, once the body is complete) unless the status forbids it.
   std::string_view header_block() const { return {text() + key_size_, block_size_}; }
 
+  // Has the processor fetch the object, its key and its header block from memory, all at once: else
+  // each line is waited for when it is met.
+  void Prefetch() const {
+    constexpr size_t kLine = 64;
+    constexpr size_t kUsual = 512;
+    const char* const at = reinterpret_cast<const char*>(this);
+    for (size_t line = 0; line < kUsual; line += kLine) __builtin_prefetch(at + line);
+  }
+
   // Everything it keeps alive, in bytes: what the store charges.
   size_t charge() const;
 

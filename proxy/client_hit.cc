@@ -59,6 +59,7 @@ bool ClientConnection::TryHit(cache::RequestHead& head, const SnapshotPtr& snaps
   const cache::Store::Found found = worker_.store().Lookup(key, head, rule.cache);
   if (!found.response) return false;
   const cache::StoredResponse& stored = *found.response;
+  stored.body().Prefetch();  // while the head is written
   const cache::Time now = worker_.WallNow();
   const cache::Decision decision =
       cache::Decide(head, &stored.facts(), found.other_variants, now, rule.cache);
