@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <atomic>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
+#include "cache/base/text.h"
+#include "cache/base/xxh3.h"
 #include "cache/http/fields.h"
 #include "cache/http/query.h"
 
@@ -123,8 +122,15 @@ void CacheKey::Seal() { hash_ = XXH3_64bits_withSeed(text_.data(), text_.size(),
 
 void CacheKey::BuildUri(std::string_view scheme, std::string_view authority,
                         std::string_view target) {
-  text_.reserve(scheme.size() + 3 + authority.size() + target.size());
-  text_.assign(scheme).append("://").append(authority).append(target);
+  const size_t size = scheme.size() + 3 + authority.size() + target.size();
+  text_.resize_and_overwrite(size, [&](char* data, size_t) {
+    CharWriter writer(data);
+    writer.Text(scheme);
+    writer.Text("://");
+    writer.Text(authority);
+    writer.Text(target);
+    return size;
+  });
   Seal();
 }
 

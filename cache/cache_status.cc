@@ -1,10 +1,8 @@
 #include "cache/cache_status.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cstring>
 
+#include "cache/base/append.h"
 #include "cache/http/message.h"
 
 namespace satchel::cache {
@@ -34,39 +32,19 @@ std::string_view ForwardWord(CacheStatus::Forward forward) {
   return {};
 }
 
-constexpr std::array<bool, 256> kPlain = [] {
-  std::array<bool, 256> plain{};
-  for (size_t c = 0x20; c < 0x7f; ++c) plain[c] = c != '"' && c != '\\';
-  return plain;
-}();
-
-bool IsPlain(std::string_view text) {
-  bool plain = true;
-  for (const char c : text) plain &= kPlain[static_cast<unsigned char>(c)];
-  return plain;
-}
-
 // A token may hold slashes and colons (RFC 9651 3.3.4).
 bool FitsToken(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return IsTokenChar(c); });
 }
 
-// Writes into memory that is large enough.
-class Writer {
+class Writer : public CharWriter {
  public:
-  explicit Writer(char* at) : at_(at) {}
-
-  void Text(std::string_view text) {
-    if (text.empty()) return;  // its data may be null
-    std::memcpy(at_, text.data(), text.size());
-    at_ += text.size();
-  }
-  void Number(int64_t value) { at_ = std::to_chars(at_, at_ + kMostDigits, value).ptr; }
+  using CharWriter::CharWriter;
 
   // The inside of a Structured Fields string (RFC 9651 3.3.3). The line feed between the parts of a
   // key, and what else is not printable ASCII, is written as a percent escape.
   void Escaped(std::string_view text) {
-    if (IsPlain(text)) {
+    if (IsPlainText(text)) {
       Text(text);
       return;
     }
@@ -74,14 +52,14 @@ class Writer {
     for (const char c : text) {
       const auto byte = static_cast<unsigned char>(c);
       if (c == '"' || c == '\\') {
-        *at_++ = '\\';
-        *at_++ = c;
-      } else if (!kPlain[byte]) {
-        *at_++ = '%';
-        *at_++ = kHex[byte >> 4];
-        *at_++ = kHex[byte & 15];
+        Char('\\');
+        Char(c);
+      } else if (byte < 0x20 || byte >= 0x7f) {
+        Char('%');
+        Char(kHex[byte >> 4]);
+        Char(kHex[byte & 15]);
       } else {
-        *at_++ = c;
+        Char(c);
       }
     }
   }
@@ -96,28 +74,21 @@ class Writer {
     Escaped(status.rule);
     if (!token) Text("\"");
   }
-
-  char* at() const { return at_; }
-
-  static constexpr size_t kMostDigits = 24;
-
- private:
-  char* at_;
 };
 
 bool ShowsKey(const CacheStatus& status) {
   return !status.key.empty() && status.key.size() <= CacheStatus::kMaxKeyShown;
 }
 
-size_t MostBytes(const CacheStatus& status) {
+}  // namespace
+
+size_t MostCacheStatusBytes(const CacheStatus& status) {
   constexpr size_t kNames = 128;  // of the members, and their punctuation
   size_t bytes = kNames + 2 * Writer::kMostDigits + ReasonWord(status.reason).size() +
                  status.tier.size() + 3 * status.rule.size();
-  if (ShowsKey(status)) bytes += status.key.size() * (IsPlain(status.key) ? 1 : 3);
+  if (ShowsKey(status)) bytes += status.key.size() * (IsPlainText(status.key) ? 1 : 3);
   return bytes;
 }
-
-}  // namespace
 
 CacheStatus::Forward ForwardFor(Reason reason) {
   using Forward = CacheStatus::Forward;
@@ -162,37 +133,37 @@ CacheStatus::Forward ForwardFor(Reason reason) {
   }
 }
 
+char* WriteCacheStatus(char* to, const CacheStatus& status) {
+  Writer writer(to);
+  writer.Text("Satchel");
+  if (status.hit) {
+    writer.Text("; hit");
+  } else if (status.forward != CacheStatus::Forward::kNone) {
+    writer.Text("; fwd=");
+    writer.Text(ForwardWord(status.forward));
+  }
+  if (status.forward_status) {
+    writer.Text("; fwd-status=");
+    writer.Number(*status.forward_status);
+  }
+  if (status.stored) writer.Text("; stored");
+  if (status.collapsed) writer.Text("; collapsed");
+  if (status.ttl) {
+    writer.Text("; ttl=");
+    writer.Number(std::chrono::floor<std::chrono::seconds>(*status.ttl).count());
+  }
+  if (ShowsKey(status)) {
+    writer.Text("; key=\"");
+    writer.Escaped(status.key);
+    writer.Text("\"");
+  }
+  if (status.reason != Reason::kNone) writer.Detail(status);
+  return writer.at();
+}
+
 void AppendCacheStatus(std::string& out, const CacheStatus& status) {
-  const size_t before = out.size();
-  const size_t most = before + MostBytes(status);
-  if (most > out.capacity()) out.reserve(std::max(most, 2 * out.capacity()));
-  out.resize_and_overwrite(most, [&](char* data, size_t) {
-    Writer writer(data + before);
-    writer.Text("Satchel");
-    if (status.hit) {
-      writer.Text("; hit");
-    } else if (status.forward != CacheStatus::Forward::kNone) {
-      writer.Text("; fwd=");
-      writer.Text(ForwardWord(status.forward));
-    }
-    if (status.forward_status) {
-      writer.Text("; fwd-status=");
-      writer.Number(*status.forward_status);
-    }
-    if (status.stored) writer.Text("; stored");
-    if (status.collapsed) writer.Text("; collapsed");
-    if (status.ttl) {
-      writer.Text("; ttl=");
-      writer.Number(std::chrono::floor<std::chrono::seconds>(*status.ttl).count());
-    }
-    if (ShowsKey(status)) {
-      writer.Text("; key=\"");
-      writer.Escaped(status.key);
-      writer.Text("\"");
-    }
-    if (status.reason != Reason::kNone) writer.Detail(status);
-    return static_cast<size_t>(writer.at() - data);
-  });
+  AppendWritten(out, MostCacheStatusBytes(status),
+                [&](char* at) { return WriteCacheStatus(at, status); });
 }
 
 }  // namespace satchel::cache

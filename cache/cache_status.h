@@ -43,5 +43,8 @@ CacheStatus::Forward ForwardFor(Reason reason);
 // `detail` the reason, then the tier behind a slash, then the rule behind a colon. No allocation
 // beyond `out`'s.
 void AppendCacheStatus(std::string& out, const CacheStatus& status);
+// The same where there is room for MostCacheStatusBytes(); returns the end.
+char* WriteCacheStatus(char* to, const CacheStatus& status);
+size_t MostCacheStatusBytes(const CacheStatus& status);
 
 }  // namespace satchel::cache

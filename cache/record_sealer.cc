@@ -1,14 +1,12 @@
 #include "cache/record_sealer.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <limits>
 #include <utility>
 
+#include "cache/base/xxh3.h"
 #include "cache/http/date.h"
 #include "cache/record_chunk.h"
 #include "cache/record_frames.h"

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "cache/base/xxh3.h"
 #include "cache/cache_key.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 namespace satchel::cache {
 namespace {

@@ -1,10 +1,9 @@
 #include "cache/tags.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <string>
 
+#include "cache/base/xxh3.h"
 #include "cache/http/message.h"
 
 namespace satchel::cache {

@@ -1,8 +1,8 @@
 #include "cache/uncacheable.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
+
+#include "cache/base/xxh3.h"
 
 namespace satchel::cache {
 namespace {

@@ -1,11 +1,11 @@
 #include "proxy/access_log.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <ctime>
 #include <utility>
 
+#include "cache/base/append.h"
 #include "proxy/json_escape.h"
 
 namespace satchel::proxy {
@@ -46,49 +46,40 @@ bool IsParameter(std::string_view encoded, std::string_view name) {
 }
 
 // Writes one line into memory that is large enough.
-class LineBuilder {
+class LineBuilder : public cache::CharWriter {
  public:
-  LineBuilder(char* at, const AccessLogOptions& options) : at_(at), options_(options) {}
+  LineBuilder(char* at, const AccessLogOptions& options) : CharWriter(at), options_(options) {}
 
-  template <size_t N>
-  void Raw(const char (&text)[N]) {
-    std::memcpy(at_, text, N - 1);
-    at_ += N - 1;
-  }
-  void Raw(std::string_view text) {
-    std::memcpy(at_, text.data(), text.size());
-    at_ += text.size();
-  }
-  template <typename T>
-  void Number(T value) {
-    at_ = std::to_chars(at_, at_ + 24, value).ptr;
-  }
-  void Hex(uint64_t value) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    for (int shift = 60; shift >= 0; shift -= 4) *at_++ = kDigits[value >> shift & 15];
-  }
-  void Text(std::string_view text) {
+  void Escaped(std::string_view text) {
     if (text.size() <= AccessLog::kMaxString) [[likely]] {
-      at_ = WriteEscaped(at_, text);
+      MoveTo(WriteEscaped(at(), text));
       return;
     }
-    at_ = WriteEscaped(at_, text.substr(0, CutUtf8(text, AccessLog::kMaxString)));
-    Raw(kCutMark);
+    MoveTo(WriteEscaped(at(), text.substr(0, CutUtf8(text, AccessLog::kMaxString))));
+    Text(kCutMark);
     truncated_ = true;
   }
   // A quoted member behind its name; nothing if the value is empty.
   template <size_t N>
   void Member(const char (&name)[N], std::string_view value) {
     if (value.empty()) return;
-    Raw(name);
+    Text(name);
+    Escaped(value);
+    Text("\"");
+  }
+  // The same for an address or a word of ours: short, and nothing to escape.
+  template <size_t N>
+  void Word(const char (&name)[N], std::string_view value) {
+    if (value.empty()) return;
+    Text(name);
     Text(value);
-    Raw("\"");
+    Text("\"");
   }
   // A path or address with a query, without the values of redacted parameters.
   void Target(std::string_view text) {
-    const size_t query = options_.redact.empty() ? std::string_view::npos : text.find('?');
+    const size_t query = options_.redact.all().empty() ? std::string_view::npos : text.find('?');
     if (query == std::string_view::npos) {
-      Text(text);
+      Escaped(text);
       return;
     }
     const bool cut = text.size() > AccessLog::kMaxString;
@@ -100,31 +91,23 @@ class LineBuilder {
       if (end == std::string_view::npos) end = text.size();
       const std::string_view parameter = text.substr(start, end - start);
       const size_t equals = parameter.find('=');
-      if (equals != std::string_view::npos && Redacted(parameter.substr(0, equals))) {
-        Text(text.substr(from, start + equals + 1 - from));
-        Raw(kRedacted);
+      if (equals != std::string_view::npos &&
+          options_.redact.HasParameter(parameter.substr(0, equals))) {
+        Escaped(text.substr(from, start + equals + 1 - from));
+        Text(kRedacted);
         from = end;
       }
       start = end + 1;
     }
-    if (from < text.size()) Text(text.substr(from));
+    if (from < text.size()) Escaped(text.substr(from));
     if (cut) {
-      Raw(kCutMark);
+      Text(kCutMark);
       truncated_ = true;
     }
   }
-  bool Redacted(std::string_view name) const {
-    for (const std::string& word : options_.redact) {
-      if (IsParameter(name, word)) return true;
-    }
-    return false;
-  }
-
-  char* at() const { return at_; }
   bool truncated() const { return truncated_; }
 
  private:
-  char* at_;
   const AccessLogOptions& options_;
   bool truncated_ = false;
 };
@@ -151,170 +134,172 @@ const CivilSecond& CivilSecondOf(int64_t second) {
 
 void WriteIsoTime(LineBuilder& out, cache::Time time) {
   const int64_t millis = std::max<int64_t>(0, time.time_since_epoch().count());
-  out.Raw(std::string_view(CivilSecondOf(millis / 1000).iso, 19));
+  out.Text(std::string_view(CivilSecondOf(millis / 1000).iso, 19));
   const auto rest = static_cast<int>(millis % 1000);
   const char fraction[] = {'.', static_cast<char>('0' + rest / 100),
                            static_cast<char>('0' + rest / 10 % 10),
                            static_cast<char>('0' + rest % 10), 'Z'};
-  out.Raw(std::string_view(fraction, 5));
+  out.Text(std::string_view(fraction, 5));
 }
 
-void WriteJson(LineBuilder& out, const AccessRecord& r, bool hide_agent, bool hide_referer) {
-  out.Raw("{\"time\":\"");
+void WriteJson(LineBuilder& out, const AccessRecord& r, const AccessLogOptions& options) {
+  out.Text("{\"time\":\"");
   WriteIsoTime(out, r.time);
-  out.Raw("\"");
-  out.Member(",\"client\":\"", r.client);
+  out.Text("\"");
+  out.Word(",\"client\":\"", r.client);
   out.Member(",\"listener\":\"", r.listener);
   out.Member(",\"method\":\"", r.method);
-  out.Member(",\"scheme\":\"", r.scheme);
+  out.Word(",\"scheme\":\"", r.scheme);
   out.Member(",\"host\":\"", r.host);
   if (!r.target.empty()) {
-    out.Raw(",\"target\":\"");
+    out.Text(",\"target\":\"");
     out.Target(r.target);
-    out.Raw("\"");
+    out.Text("\"");
   }
-  out.Member(",\"protocol\":\"", r.protocol);
-  out.Raw(",\"status\":");
+  out.Word(",\"protocol\":\"", r.protocol);
+  out.Text(",\"status\":");
   out.Number(r.status);
-  out.Raw(",\"bytes_in\":");
+  out.Text(",\"bytes_in\":");
   out.Number(r.bytes_in);
-  out.Raw(",\"bytes_out\":");
+  out.Text(",\"bytes_out\":");
   out.Number(r.bytes_out);
-  out.Raw(",\"duration_us\":");
+  out.Text(",\"duration_us\":");
   out.Number(r.duration_us);
   if (r.first_byte_us >= 0) {
-    out.Raw(",\"first_byte_us\":");
+    out.Text(",\"first_byte_us\":");
     out.Number(r.first_byte_us);
   }
   out.Member(",\"rule\":\"", r.rule);
-  out.Raw(",\"cache\":\"");
-  out.Raw(OutcomeWord(r.outcome));
-  out.Raw("\"");
+  out.Text(",\"cache\":\"");
+  out.Text(OutcomeWord(r.outcome));
+  out.Text("\"");
   if (r.reason != cache::Reason::kNone) {
-    out.Raw(",\"reason\":\"");
-    out.Raw(cache::ReasonWord(r.reason));
-    out.Raw("\"");
+    out.Text(",\"reason\":\"");
+    out.Text(cache::ReasonWord(r.reason));
+    out.Text("\"");
   }
-  out.Member(",\"tier\":\"", r.tier);
+  out.Word(",\"tier\":\"", r.tier);
   if (r.age_s >= 0) {
-    out.Raw(",\"age\":");
+    out.Text(",\"age\":");
     out.Number(r.age_s);
   }
   if (r.key_hash != 0) {
-    out.Raw(",\"key_hash\":\"");
+    out.Text(",\"key_hash\":\"");
     out.Hex(r.key_hash);
-    out.Raw("\"");
+    out.Text("\"");
   }
   out.Member(",\"upstream\":\"", r.upstream);
   out.Member(",\"upstream_address\":\"", r.upstream_address);
   if (r.upstream_us >= 0) {
-    out.Raw(",\"upstream_us\":");
+    out.Text(",\"upstream_us\":");
     out.Number(r.upstream_us);
   }
   if (r.upstream_attempts > 0) {
-    out.Raw(",\"upstream_attempts\":");
+    out.Text(",\"upstream_attempts\":");
     out.Number(r.upstream_attempts);
   }
   if (r.upstream_status != 0) {
-    out.Raw(",\"upstream_status\":");
+    out.Text(",\"upstream_status\":");
     out.Number(r.upstream_status);
   }
   if (r.limit != LimitOutcome::kNone) {
     out.Member(",\"limit\":\"", r.limit_policy);
-    out.Raw(",\"limit_verdict\":\"");
-    out.Raw(LimitOutcomeWord(r.limit));
-    out.Raw("\"");
+    out.Text(",\"limit_verdict\":\"");
+    out.Text(LimitOutcomeWord(r.limit));
+    out.Text("\"");
     if (!r.limit_identity.empty()) out.Member(",\"limit_identity\":\"", r.limit_identity);
   }
   out.Member(",\"request_id\":\"", r.request_id);
   if (!r.user_agent.empty()) {
-    out.Raw(",\"user_agent\":\"");
-    out.Text(hide_agent ? kRedacted : r.user_agent);
-    out.Raw("\"");
+    out.Text(",\"user_agent\":\"");
+    out.Escaped(options.redact.agent() ? kRedacted : r.user_agent);
+    out.Text("\"");
   }
   if (!r.referer.empty()) {
-    out.Raw(",\"referer\":\"");
-    if (hide_referer) {
-      out.Raw(kRedacted);
+    out.Text(",\"referer\":\"");
+    if (options.redact.referer()) {
+      out.Text(kRedacted);
     } else {
       out.Target(r.referer);
     }
-    out.Raw("\"");
+    out.Text("\"");
   }
   out.Member(",\"error\":\"", r.error);
-  out.Raw("}\n");
+  out.Text("}\n");
 }
 
-void TextOrDash(LineBuilder& out, std::string_view text) { out.Text(text.empty() ? "-" : text); }
+void TextOrDash(LineBuilder& out, std::string_view text) { out.Escaped(text.empty() ? "-" : text); }
 
 // The combined log format that many tools read, then what is ours as name=value.
-void WriteText(LineBuilder& out, const AccessRecord& r, bool hide_agent, bool hide_referer) {
+void WriteText(LineBuilder& out, const AccessRecord& r, const AccessLogOptions& options) {
   TextOrDash(out, r.client);
-  out.Raw(" - - [");
+  out.Text(" - - [");
   const int64_t millis = std::max<int64_t>(0, r.time.time_since_epoch().count());
   char time[40];
-  out.Raw(std::string_view(time, std::strftime(time, sizeof(time), "%d/%b/%Y:%H:%M:%S +0000",
+  out.Text(std::string_view(time, std::strftime(time, sizeof(time), "%d/%b/%Y:%H:%M:%S +0000",
                                                &CivilSecondOf(millis / 1000).fields)));
-  out.Raw("] \"");
+  out.Text("] \"");
   TextOrDash(out, r.method);
-  out.Raw(" ");
+  out.Text(" ");
   out.Target(r.target.empty() ? "-" : r.target);
-  out.Raw(" ");
+  out.Text(" ");
   TextOrDash(out, r.protocol);
-  out.Raw("\" ");
+  out.Text("\" ");
   out.Number(r.status);
-  out.Raw(" ");
+  out.Text(" ");
   out.Number(r.bytes_out);
-  out.Raw(" \"");
-  if (hide_referer && !r.referer.empty()) {
-    out.Raw(kRedacted);
+  out.Text(" \"");
+  if (options.redact.referer() && !r.referer.empty()) {
+    out.Text(kRedacted);
   } else {
     out.Target(r.referer.empty() ? "-" : r.referer);
   }
-  out.Raw("\" \"");
-  TextOrDash(out, hide_agent && !r.user_agent.empty() ? kRedacted : r.user_agent);
-  out.Raw("\" host=\"");
-  out.Text(r.host);
-  out.Raw("\" cache=");
-  out.Raw(OutcomeWord(r.outcome));
+  out.Text("\" \"");
+  TextOrDash(out, options.redact.agent() && !r.user_agent.empty() ? kRedacted : r.user_agent);
+  out.Text("\" host=\"");
+  out.Escaped(r.host);
+  out.Text("\" cache=");
+  out.Text(OutcomeWord(r.outcome));
   if (r.reason != cache::Reason::kNone) {
-    out.Raw(" reason=");
-    out.Raw(cache::ReasonWord(r.reason));
+    out.Text(" reason=");
+    out.Text(cache::ReasonWord(r.reason));
   }
-  out.Raw(" us=");
+  out.Text(" us=");
   out.Number(r.duration_us);
   if (!r.rule.empty()) {
-    out.Raw(" rule=\"");
-    out.Text(r.rule);
-    out.Raw("\"");
+    out.Text(" rule=\"");
+    out.Escaped(r.rule);
+    out.Text("\"");
   }
   if (!r.upstream_address.empty()) {
-    out.Raw(" upstream=");
-    out.Text(r.upstream_address);
+    out.Text(" upstream=");
+    out.Escaped(r.upstream_address);
   }
   if (r.limit != LimitOutcome::kNone) {
-    out.Raw(" limit=");
-    out.Raw(LimitOutcomeWord(r.limit));
+    out.Text(" limit=");
+    out.Text(LimitOutcomeWord(r.limit));
   }
   if (!r.error.empty()) {
-    out.Raw(" error=\"");
-    out.Text(r.error);
-    out.Raw("\"");
+    out.Text(" error=\"");
+    out.Escaped(r.error);
+    out.Text("\"");
   }
-  out.Raw("\n");
+  out.Text("\n");
 }
 
-// Enough for every string of the record with every byte escaped, each once.
+// Enough for every string of the record with every byte escaped, each once. A redacted value may be
+// shorter than what stands for it: "?a=&a=" grows by ten for three.
 size_t MostBytes(const AccessRecord& r) {
+  const std::string_view texts[] = {r.client,     r.listener,   r.method,       r.scheme,
+                                    r.host,       r.protocol,   r.request_id,   r.user_agent,
+                                    r.rule,       r.tier,       r.upstream,     r.upstream_address,
+                                    r.error,      r.target,     r.limit_policy, r.limit_identity,
+                                    r.referer};
   size_t bytes = 0;
-  for (const std::string_view text :
-       {r.client, r.listener, r.method, r.scheme, r.host, r.protocol, r.request_id, r.user_agent,
-        r.rule, r.tier, r.upstream, r.upstream_address, r.limit_policy, r.error}) {
-    bytes += std::min(text.size(), AccessLog::kMaxString);
-  }
-  // A redacted value may be shorter than what stands for it: "?a=&a=" grows by ten for three.
-  for (const std::string_view text : {r.target, r.referer}) {
-    bytes += std::min(text.size(), AccessLog::kMaxString);
+  for (const std::string_view text : texts) bytes += text.size();
+  if (bytes > AccessLog::kMaxString) {
+    bytes = 0;
+    for (const std::string_view text : texts) bytes += std::min(text.size(), AccessLog::kMaxString);
   }
   return kFixedBytes + bytes * kMaxEscaped;
 }
@@ -329,6 +314,17 @@ AccessLog::AccessLog(net::EventLoop& loop, LogOutput& output, WorkerMetrics& met
 }
 
 AccessLog::~AccessLog() { Flush(); }
+
+void RedactedNames::Add(std::string name) {
+  agent_ = agent_ || IsParameter(name, "user-agent");
+  referer_ = referer_ || IsParameter(name, "referer");
+  names_.push_back(std::move(name));
+}
+
+bool RedactedNames::HasParameter(std::string_view encoded) const {
+  return std::any_of(names_.begin(), names_.end(),
+                     [&](const std::string& name) { return IsParameter(encoded, name); });
+}
 
 void AccessLog::Configure(AccessLogOptions options) { options_ = std::move(options); }
 
@@ -362,22 +358,15 @@ void AccessLog::Flush() {
 
 void AccessLog::AppendLine(std::string& out, const AccessRecord& record,
                            const AccessLogOptions& options, bool* truncated) {
-  bool hide_agent = false;
-  bool hide_referer = false;
-  for (const std::string& name : options.redact) {
-    hide_agent = hide_agent || IsParameter(name, "user-agent");
-    hide_referer = hide_referer || IsParameter(name, "referer");
-  }
-  const size_t before = out.size();
-  out.resize_and_overwrite(before + MostBytes(record), [&](char* data, size_t) {
-    LineBuilder line(data + before, options);
+  cache::AppendWritten(out, MostBytes(record), [&](char* at) {
+    LineBuilder line(at, options);
     if (options.format == AccessLogOptions::Format::kText) {
-      WriteText(line, record, hide_agent, hide_referer);
+      WriteText(line, record, options);
     } else {
-      WriteJson(line, record, hide_agent, hide_referer);
+      WriteJson(line, record, options);
     }
     *truncated = line.truncated();
-    return static_cast<size_t>(line.at() - data);
+    return line.at();
   });
 }
 

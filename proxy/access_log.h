@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,12 +51,31 @@ struct AccessRecord {
   std::string_view error;        // what went wrong, in words; never a secret
 };
 
+// Names whose values never reach the log: header fields that are logged (User-Agent, Referer) and
+// query parameters of target and referer. Compared without case.
+class RedactedNames {
+ public:
+  RedactedNames() = default;
+  RedactedNames(std::initializer_list<std::string> names) {
+    for (const std::string& name : names) Add(name);
+  }
+  void Add(std::string name);
+
+  bool agent() const { return agent_; }
+  bool referer() const { return referer_; }
+  bool HasParameter(std::string_view encoded) const;  // percent-encoded as it may be
+  const std::vector<std::string>& all() const { return names_; }
+
+ private:
+  std::vector<std::string> names_;
+  bool agent_ = false;
+  bool referer_ = false;
+};
+
 struct AccessLogOptions {
   enum class Format : uint8_t { kOff, kJson, kText };
   Format format = Format::kJson;
-  // Names whose values never reach the log: header fields that are logged (User-Agent, Referer)
-  // and query parameters of target and referer. Compared without case.
-  std::vector<std::string> redact;
+  RedactedNames redact;
 };
 
 // The access log of one worker: formats a line into a buffer and hands batches to the output's

@@ -1,22 +1,11 @@
 #include "proxy/json_escape.h"
 
-#include <cstdint>
 #include <cstring>
+
+#include "cache/base/text.h"
 
 namespace satchel::proxy {
 namespace {
-
-constexpr uint64_t kOnes = 0x0101010101010101;
-constexpr uint64_t kHighs = 0x8080808080808080;
-
-constexpr uint64_t ZeroBytes(uint64_t x) { return (x - kOnes) & ~x & kHighs; }
-
-// True if one of the eight bytes needs a closer look. May be true without need, never the reverse.
-constexpr bool Unusual(uint64_t x) {
-  const uint64_t control = (x - kOnes * 0x20) & ~x & kHighs;
-  return ((x & kHighs) | control | ZeroBytes(x ^ (kOnes * '"')) | ZeroBytes(x ^ (kOnes * '\\')) |
-          ZeroBytes(x ^ (kOnes * 0x7f))) != 0;
-}
 
 char* WriteHex(char* out, unsigned code) {
   constexpr char kDigits[] = "0123456789abcdef";
@@ -47,24 +36,18 @@ size_t SequenceLength(const unsigned char* at, size_t left) {
 }  // namespace
 
 char* WriteEscaped(char* out, std::string_view text) {
+  if (cache::IsPlainText(text)) return cache::PutText(out, text);
   const auto* at = reinterpret_cast<const unsigned char*>(text.data());
   const unsigned char* const end = at + text.size();
   while (at < end) {
-    while (end - at >= 8) {
-      uint64_t word;
-      std::memcpy(&word, at, sizeof(word));
-      if (Unusual(word)) break;
-      std::memcpy(out, &word, sizeof(word));
-      at += 8;
-      out += 8;
-    }
     const auto left = static_cast<size_t>(end - at);
-    if (left < 8) {  // the last bytes, looked at as a word that is filled up with what is usual
-      uint64_t word = kOnes * 'a';
-      std::memcpy(&word, at, left);
-      if (!Unusual(word)) {
-        std::memcpy(out, at, left);
-        return out + left;
+    if (left >= sizeof(cache::ByteLanes)) {
+      const cache::ByteLanes lanes = cache::LoadLanes(reinterpret_cast<const char*>(at));
+      if (!cache::AnyLane(cache::NotPlain(lanes))) {
+        std::memcpy(out, &lanes, sizeof(lanes));
+        at += sizeof(lanes);
+        out += sizeof(lanes);
+        continue;
       }
     }
     const unsigned char byte = *at;

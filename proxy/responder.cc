@@ -29,12 +29,9 @@ void AppendJsonString(std::string& out, std::string_view text) {
   out.push_back('"');
 }
 
-void AppendConnection(std::string& out, const ReplyContext& context) {
-  if (!context.keep_alive) {
-    out.append("Connection: close\r\n");
-  } else if (context.client_minor_version == 0) {
-    out.append("Connection: keep-alive\r\n");
-  }
+std::string_view ConnectionLine(const ReplyContext& context) {
+  if (!context.keep_alive) return "Connection: close\r\n";
+  return context.client_minor_version == 0 ? "Connection: keep-alive\r\n" : "";
 }
 
 void AppendCacheStatusField(std::string& out, const ReplyContext& context) {
@@ -44,9 +41,13 @@ void AppendCacheStatusField(std::string& out, const ReplyContext& context) {
   out.append("\r\n");
 }
 
-void AppendAge(std::string& out, const cache::ResponseFacts& facts, cache::Time now) {
+uint64_t AgeSeconds(const cache::ResponseFacts& facts, cache::Time now) {
   const auto age = std::chrono::floor<std::chrono::seconds>(facts.AgeAt(now)).count();
-  http1::AppendField(out, "Age", static_cast<uint64_t>(age));
+  return static_cast<uint64_t>(age);
+}
+
+void AppendAge(std::string& out, const cache::ResponseFacts& facts, cache::Time now) {
+  http1::AppendField(out, "Age", AgeSeconds(facts, now));
 }
 
 bool HasEdits(const rules::Rule* rule) {
@@ -71,8 +72,7 @@ void FinishHead(Reply& reply, bool unknown_length, const ReplyContext& context) 
   AppendCacheStatusField(reply.head, context);
   reply.head.append(context.own_fields);
   reply.head.append(context.extra_fields);
-  AppendConnection(reply.head, context);
-  reply.head.append("\r\n");
+  cache::AppendAll(reply.head, {ConnectionLine(context), "\r\n"});
 }
 
 // Ends a head that speaks of a part of the body, or of none of it.
@@ -145,11 +145,21 @@ bool AnswerRange(const RequestHead& request, const StoredResponse& stored, uint6
 
 void AppendHitTail(std::string& out, const cache::ResponseFacts& facts,
                    const ReplyContext& context) {
-  AppendAge(out, facts, context.now);
-  AppendCacheStatusField(out, context);
-  out.append(context.extra_fields);
-  AppendConnection(out, context);
-  out.append("\r\n");
+  constexpr size_t kNames = 96;  // of the fields, with the age and Connection
+  const size_t most = kNames + cache::MostCacheStatusBytes(context.cache_status) +
+                      context.extra_fields.size();
+  cache::AppendWritten(out, most, [&](char* at) {
+    cache::CharWriter writer(at);
+    writer.Text("Age: ");
+    writer.Number(AgeSeconds(facts, context.now));
+    writer.Text("\r\nCache-Status: ");
+    writer.MoveTo(cache::WriteCacheStatus(writer.at(), context.cache_status));
+    writer.Text("\r\n");
+    writer.Text(context.extra_fields);
+    writer.Text(ConnectionLine(context));
+    writer.Text("\r\n");
+    return writer.at();
+  });
 }
 
 Reply BuildStoredReply(const RequestHead& request, const StoredResponse& stored,
@@ -252,8 +262,7 @@ std::string BuildProblem(const Problem& problem, const ReplyContext& context, bo
   }
   out.append(problem.fields);
   out.append(context.extra_fields);
-  AppendConnection(out, context);
-  out.append("\r\n");
+  cache::AppendAll(out, {ConnectionLine(context), "\r\n"});
   if (!head_only) out.append(body);
   return out;
 }

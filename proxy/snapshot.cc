@@ -80,12 +80,12 @@ Result<SnapshotPtr> BuildSnapshot(rules::Config config, uint64_t generation) {
       snapshot->access_log.format = AccessLogOptions::Format::kOff;
       break;
   }
-  snapshot->access_log.redact = config.log.redact;
+  for (const std::string& name : config.log.redact) snapshot->access_log.redact.Add(name);
   // A key that identifies a client by query parameter would stand in every logged target.
   for (const rules::RateLimitPolicy& policy : config.rate_limits) {
     for (const rules::Identify::Part& part : policy.identify.parts) {
       if (part.by != rules::Identify::By::kQuery) continue;
-      snapshot->access_log.redact.push_back(part.name);
+      snapshot->access_log.redact.Add(part.name);
     }
   }
   snapshot->config = std::move(config);

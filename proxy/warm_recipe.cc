@@ -36,8 +36,7 @@ std::optional<cache::HttpUri> ExactUri(std::string_view text) {
 
 // Redacted in logs, or what identifies clients.
 bool IsSecretName(const Snapshot& snapshot, std::string_view name) {
-  const auto& redacted = snapshot.access_log.redact;
-  if (std::ranges::any_of(redacted, [&](const std::string& word) {
+  if (std::ranges::any_of(snapshot.access_log.redact.all(), [&](const std::string& word) {
         return cache::EqualsIgnoreCase(word, name);
       })) {
     return true;

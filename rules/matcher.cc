@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "cache/base/text.h"
 #include "rules/path.h"
 #include "rules/request_fields.h"
 
@@ -11,15 +12,14 @@ namespace satchel::rules {
 
 RequestView::RequestView(const cache::RequestHead& head, std::string_view normal_path)
     : request(&head), path(normal_path), host(head.authority), host_port(head.authority) {
+  if (!cache::AnyByte(host, [](cache::ByteLanes b) { return b == ':'; })) return;
   const size_t colon = host.rfind(':');
   // In "[::1]" the last colon belongs to the address.
-  if (colon != std::string_view::npos && host.find(']', colon) == std::string_view::npos) {
-    host = host.substr(0, colon);
-  }
+  if (host.find(']', colon) == std::string_view::npos) host = host.substr(0, colon);
 }
 
 PathHead::PathHead(std::string_view path) {
-  std::memcpy(words, path.data(), std::min(path.size(), sizeof(words)));
+  cache::PutText(reinterpret_cast<char*>(words), path.substr(0, sizeof(words)));
 }
 
 QuickFilter Matcher::MakeFilter() const {

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "cache/base/text.h"
+
 namespace satchel::rules {
 namespace {
 
@@ -26,13 +28,13 @@ constexpr std::array<bool, 256> kPathTable = MakePathTable();
 }  // namespace
 
 bool NeedsNormalising(std::string_view path) {
-  if (path.find('%') != std::string_view::npos) return true;
-  size_t slash = path.find('/');
-  while (slash != std::string_view::npos && slash + 1 < path.size()) {
-    if (path[slash + 1] == '/' || path[slash + 1] == '.') return true;
-    slash = path.find('/', slash + 1);
-  }
-  return false;
+  using cache::ByteLanes;
+  if (path.empty()) return false;
+  if (cache::AnyByte(path, [](ByteLanes b) { return b == '%'; })) return true;
+  return cache::AnyPair(path.substr(0, path.size() - 1), path.substr(1),
+                        [](ByteLanes first, ByteLanes second) {
+                          return (first == '/') & ((second == '/') | (second == '.'));
+                        });
 }
 
 std::optional<std::string> PercentDecode(std::string_view text) {

@@ -1,7 +1,6 @@
 #include "cache/http/field_id.h"
 
 #include <array>
-#include <cstring>
 
 namespace satchel::cache {
 namespace {
@@ -96,17 +95,6 @@ constexpr std::array<uint8_t, kSlots> MakeTable() {
 constexpr std::array<uint8_t, kSlots> kTable = MakeTable();
 
 }  // namespace
-
-bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  // Most that differ do so at once, most that agree do so in letter case too.
-  if (a.empty() || ToLowerAscii(a[0]) != ToLowerAscii(b[0])) return a.empty();
-  if (std::memcmp(a.data(), b.data(), a.size()) == 0) return true;
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i] != b[i] && ToLowerAscii(a[i]) != ToLowerAscii(b[i])) return false;
-  }
-  return true;
-}
 
 FieldId FindFieldId(std::string_view name) {
   if (name.empty()) return FieldId::kOther;

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "cache/base/text.h"
+
 namespace satchel::cache {
 
 // Field names that any part of the program asks for. Comparing an id costs one byte compare; all
@@ -83,7 +85,6 @@ FieldId FindFieldId(std::string_view name);
 std::string_view FieldName(FieldId id);
 
 // Equality of ASCII text without regard to letter case.
-bool EqualsIgnoreCase(std::string_view a, std::string_view b);
 
 constexpr char ToLowerAscii(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cache/base/text.h"
+
 namespace satchel::cache {
 namespace {
 
@@ -11,20 +13,23 @@ constexpr size_t kFirstFields = 15;
 
 }  // namespace
 
-void HeaderMap::Append(FieldId id, std::string_view name, std::string_view value) {
+void HeaderMap::Add(FieldId id, std::string_view name, std::string_view value) {
   // A caller may pass views into this very map.
   if (text_.capacity() - text_.size() < name.size() + value.size()) {
     const std::string own_name(name);
     const std::string own_value(value);
     text_.reserve(std::max(kFirstBytes, 2 * (text_.size() + name.size() + value.size())));
-    Append(id, own_name, own_value);
+    Add(id, own_name, own_value);
     return;
   }
   Entry entry;
   entry.at = static_cast<uint32_t>(text_.size());
   entry.name_size = static_cast<uint32_t>(name.size());
   entry.value_size = static_cast<uint32_t>(value.size());
-  text_.append(name).append(value);
+  text_.resize_and_overwrite(text_.size() + name.size() + value.size(), [&](char* data, size_t all) {
+    PutText(PutText(data + entry.at, name), value);
+    return all;
+  });
   entry.id = id;
   if (entries_.capacity() == 0) entries_.reserve(kFirstFields);
   entries_.push_back(entry);
@@ -32,10 +37,10 @@ void HeaderMap::Append(FieldId id, std::string_view name, std::string_view value
 }
 
 void HeaderMap::Add(std::string_view name, std::string_view value) {
-  Append(FindFieldId(name), name, value);
+  Add(FindFieldId(name), name, value);
 }
 
-void HeaderMap::Add(FieldId id, std::string_view value) { Append(id, FieldName(id), value); }
+void HeaderMap::Add(FieldId id, std::string_view value) { Add(id, FieldName(id), value); }
 
 void HeaderMap::Set(std::string_view name, std::string_view value) {
   const std::string own_name(name);

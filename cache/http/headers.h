@@ -38,6 +38,7 @@ class HeaderMap {
 
   void Add(std::string_view name, std::string_view value);
   void Add(FieldId id, std::string_view value);
+  void Add(FieldId id, std::string_view name, std::string_view value);  // `id` is that of `name`
 
   // Replaces all lines of that name by one; adds it if there was none.
   void Set(std::string_view name, std::string_view value);
@@ -98,7 +99,6 @@ class HeaderMap {
     FieldId id;
   };
 
-  void Append(FieldId id, std::string_view name, std::string_view value);
   void RebuildPresent();
 
   std::string text_;

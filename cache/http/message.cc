@@ -1,7 +1,5 @@
 #include "cache/http/message.h"
 
-#include <array>
-
 namespace satchel::cache {
 
 Method ParseMethod(std::string_view text) {
@@ -138,23 +136,6 @@ std::string_view ReasonPhrase(uint16_t status) {
     default: return "Unknown";
   }
 }
-
-namespace {
-
-constexpr std::array<bool, 256> MakeTokenTable() {
-  std::array<bool, 256> table{};
-  for (const char c : std::string_view("!#$%&'*+-.^_`|~0123456789"
-                                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
-    table[static_cast<unsigned char>(c)] = true;
-  }
-  return table;
-}
-
-constexpr std::array<bool, 256> kTokenTable = MakeTokenTable();
-
-}  // namespace
-
-bool IsTokenChar(char c) { return kTokenTable[static_cast<unsigned char>(c)]; }
 
 bool IsToken(std::string_view text) {
   if (text.empty()) return false;

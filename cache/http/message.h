@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -68,7 +69,15 @@ struct ResponseHead {
 std::string_view ReasonPhrase(uint16_t status);
 
 // Tokens of RFC 9110 5.6.2.
-bool IsTokenChar(char c);
+inline constexpr std::array<bool, 256> kTokenChars = [] {
+  std::array<bool, 256> chars{};
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~0123456789"
+                                       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+    chars[static_cast<unsigned char>(c)] = true;
+  }
+  return chars;
+}();
+inline bool IsTokenChar(char c) { return kTokenChars[static_cast<unsigned char>(c)]; }
 bool IsToken(std::string_view text);
 // Removes optional white space (SP, HTAB) at both ends (RFC 9110 5.6.3).
 std::string_view TrimOws(std::string_view text);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "cache/base/text.h"
+
 namespace satchel::http1 {
 namespace {
 
@@ -41,25 +43,10 @@ int OnValue(llhttp_t* parser, const char* at, size_t size) {
   return 0;
 }
 
-constexpr bool IsControl(char c) {
-  return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
-}
-
-// Eight bytes at a time: most values have nothing to look at twice.
 bool HasControl(std::string_view text) {
-  constexpr uint64_t kOnes = 0x0101010101010101;
-  constexpr uint64_t kHighs = 0x8080808080808080;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  for (; end - at >= 8; at += 8) {
-    uint64_t word;
-    std::memcpy(&word, at, sizeof(word));
-    const uint64_t low = (word - kOnes * 0x20) & ~word & kHighs;
-    const uint64_t del = word ^ (kOnes * 0x7f);
-    if ((low | ((del - kOnes) & ~del & kHighs)) == 0) continue;
-    if (std::any_of(at, at + 8, IsControl)) return true;
-  }
-  return std::any_of(at, end, IsControl);
+  return cache::AnyByte(text, [](cache::ByteLanes b) {
+    return ((b >= 0) & (b < 0x20) & (b != '\t')) | (b == 0x7f);
+  });
 }
 
 int OnValueComplete(llhttp_t* parser) {
@@ -69,8 +56,10 @@ int OnValueComplete(llhttp_t* parser) {
     return -1;
   }
   // llhttp lets pass what other parsers read differently: white space before the colon, empty
-  // names, odd characters.
-  if (!cache::IsToken(sink->name) || sink->name.data()[sink->name.size()] != ':') {
+  // names, odd characters. A name we know is a token.
+  const cache::FieldId id = cache::FindFieldId(sink->name);
+  if ((id == cache::FieldId::kOther && !cache::IsToken(sink->name)) ||
+      sink->name.data()[sink->name.size()] != ':') {
     sink->bad_name = true;
     return -1;
   }
@@ -78,7 +67,7 @@ int OnValueComplete(llhttp_t* parser) {
     sink->bad_value = true;
     return -1;
   }
-  sink->fields->Add(sink->name, cache::TrimOws(sink->value));
+  sink->fields->Add(id, sink->name, cache::TrimOws(sink->value));
   sink->name = {};
   sink->value = {};
   return 0;
@@ -217,18 +206,22 @@ std::expected<void, ParseError> ParseRequestLine(std::string_view line, RequestH
   const size_t first = line.find(' ');
   if (first == std::string_view::npos) return Refuse(400, "malformed request line");
   const std::string_view method = line.substr(0, first);
-  if (!cache::IsToken(method)) return Refuse(400, "invalid method");
+  head.method = cache::ParseMethod(method);
+  if (head.method == cache::Method::kOther && !cache::IsToken(method)) {
+    return Refuse(400, "invalid method");
+  }
   const size_t second = line.find(' ', first + 1);
   if (second == std::string_view::npos) return Refuse(400, "request line without HTTP version");
   const std::string_view target = line.substr(first + 1, second - first - 1);
   if (target.empty()) return Refuse(400, "malformed request line");
-  for (const char c : target) {
-    if (c <= 0x20 || c == 0x7f || c == '#') return Refuse(400, "invalid character in target");
+  if (cache::AnyByte(target, [](cache::ByteLanes b) {
+        return (b <= 0x20) | (b == 0x7f) | (b == '#');
+      })) {
+    return Refuse(400, "invalid character in target");
   }
   if (auto version = ParseVersion(line.substr(second + 1), head.minor_version); !version) {
     return std::unexpected(version.error());
   }
-  head.method = cache::ParseMethod(method);
   head.method_text.assign(method);
   head.target.assign(target);
   return {};

@@ -1,4 +1,4 @@
-// Heads of responses; those of requests have their table of raw bytes in the integration tests.
+// Heads of responses; those of requests have a table of raw bytes in the integration tests, too.
 #include "proxy/http1/parser.h"
 
 #include <gtest/gtest.h>
@@ -78,6 +78,31 @@ TEST(ResponseHeadTest, WhatOthersReadDifferentlyIsBad) {
     const HeadResult result = Parse(text, head);
     ASSERT_FALSE(result) << ::testing::PrintToString(text);
     EXPECT_EQ(result.error().status, 502) << ::testing::PrintToString(text);
+  }
+}
+
+// Targets and values are looked at sixteen bytes at a time.
+TEST(RequestHeadTest, EachByteIsJudgedWhereverItStands) {
+  HeadParser parser;
+  for (const size_t size : {1, 2, 3, 5, 8, 15, 16, 17, 33}) {
+    for (size_t at = 0; at < size; ++at) {
+      for (int c = 0; c < 256; ++c) {
+        if (c == '\r' || c == '\n') continue;  // the table of raw bytes has them
+        std::string text(size, 'x');
+        text[at] = static_cast<char>(c);
+        cache::RequestHead head;
+        size_t scanned = 0;
+        const auto as_target = parser.ParseRequest("GET /" + text + " HTTP/1.1\r\nHost: a\r\n\r\n",
+                                                   scanned, HeadLimits{}, head);
+        EXPECT_EQ(as_target.has_value(), c > 0x20 && c < 0x7f && c != '#') << size << at << ' ' << c;
+        head.Clear();
+        const auto as_value =
+            parser.ParseRequest("GET / HTTP/1.1\r\nHost: a\r\nX: " + text + "\r\n\r\n", scanned,
+                                HeadLimits{}, head);
+        EXPECT_EQ(as_value.has_value(), c == '\t' || (c >= 0x20 && c != 0x7f))
+            << size << at << ' ' << c;
+      }
+    }
   }
 }
 
