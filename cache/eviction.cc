@@ -25,19 +25,18 @@ float Weight(uint32_t units, double exponent) {
 uint32_t EntrySlab::Allocate() {
   if (free_ != Entry::kNone) {
     const uint32_t id = free_;
-    free_ = (*this)[id].next;
-    (*this)[id].next = Entry::kNone;
+    free_ = link(id).next;
+    link(id).next = Entry::kNone;
     return id;
   }
   if (end_ == Entry::kNone - 1) return Entry::kNone;
-  if (end_ % kBlock == 0) blocks_.push_back(std::make_unique<Entry[]>(kBlock));
+  if (end_ % kBlock == 0) blocks_.push_back(std::make_unique<Block>());
   return end_++;
 }
 
 void EntrySlab::Free(uint32_t id) {
-  Entry& entry = (*this)[id];
-  entry = Entry();
-  entry.next = free_;
+  (*this)[id] = Entry();
+  link(id) = {.next = free_};
   free_ = id;
 }
 
@@ -150,7 +149,7 @@ void EvictionQueue::Add(uint32_t id, uint32_t uses) {
   if (inflation_.value() - base_ > rebase_after_) Rebase();
   Entry& entry = slab_[id];
   evicted_.EnsureRoomFor(heap_.size() + 1);
-  uses = std::max(uses, evicted_.Estimate(entry.hash));
+  uses = std::max(uses, evicted_.Estimate(slab_.link(id).hash));
   entry.frequency = std::min<uint32_t>(uses + 1, Entry::kMaxFrequency);
   entry.stamp = Stamp();
   heap_.push_back({});
@@ -188,8 +187,7 @@ double EvictionQueue::RefreshHead() {
 
 uint32_t EvictionQueue::PopHead() {
   const uint32_t id = heap_[0].id;
-  const Entry& entry = slab_[id];
-  evicted_.Raise(entry.hash, entry.frequency);
+  evicted_.Raise(slab_.link(id).hash, slab_[id].frequency);
   Detach(id);
   return id;
 }

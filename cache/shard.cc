@@ -34,12 +34,15 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
   // Most keys have one Vary for all variants: its values are worked out once.
   const VarySpec* spec = nullptr;
   std::string values;
-  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_[id].next) {
+  const auto hash = static_cast<uint32_t>(key.hash());
+  uint32_t next;
+  for (uint32_t id = FirstOf(hash); id != Entry::kNone; id = next) {
     const Entry& entry = slab_[id];
-    if (entry.hash != static_cast<uint32_t>(key.hash())) continue;
+    __builtin_prefetch(&entry);  // most often it is the one, and comes along with its link
+    next = slab_.link(id).next;
+    if (slab_.link(id).hash != hash) continue;
     entry.response->Prefetch();
-    if (!Holds(entry, key)) continue;
+    if (!Holds(id, key)) continue;
     ++seen;
     const VarySpec& vary = entry.response->vary();
     if (vary.star) continue;
@@ -63,7 +66,7 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
   }
   Entry& entry = slab_[best];
   queue_.Touch(entry);
-  if (seen > 1 && FirstOf(entry.hash) != best) {
+  if (seen > 1 && FirstOf(hash) != best) {
     // The order in the chain is the order of use: the limit of variants rests on it.
     Unlink(best);
     Link(best);
@@ -73,15 +76,15 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
 
 void Shard::FindAll(const CacheKey& key, std::vector<StoredPtr>& out) const {
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_[id].next) {
-    if (Holds(slab_[id], key)) out.push_back(slab_[id].response);
+       id = slab_.link(id).next) {
+    if (Holds(id, key)) out.push_back(slab_[id].response);
   }
 }
 
 const VarySpec* Shard::KnownVary(const CacheKey& key) const {
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_[id].next) {
-    if (Holds(slab_[id], key)) return &slab_[id].response->vary();
+       id = slab_.link(id).next) {
+    if (Holds(id, key)) return &slab_[id].response->vary();
   }
   return nullptr;
 }
@@ -91,8 +94,8 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
   const uint32_t hash = static_cast<uint32_t>(key.hash());
   uint32_t replaced = Entry::kNone;
   size_t variants = 0;
-  for (uint32_t id = FirstOf(hash); id != Entry::kNone; id = slab_[id].next) {
-    if (!Holds(slab_[id], key)) continue;
+  for (uint32_t id = FirstOf(hash); id != Entry::kNone; id = slab_.link(id).next) {
+    if (!Holds(id, key)) continue;
     ++variants;
     const StoredResponse& old = *slab_[id].response;
     if (old.vary() == response->vary() && old.vary_values() == response->vary_values()) {
@@ -111,8 +114,8 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
   }
   for (; variants > 0 && variants >= std::max<size_t>(vary_limit, 1); --variants) {
     uint32_t last = Entry::kNone;
-    for (uint32_t id = FirstOf(hash); id != Entry::kNone; id = slab_[id].next) {
-      if (Holds(slab_[id], key)) last = id;
+    for (uint32_t id = FirstOf(hash); id != Entry::kNone; id = slab_.link(id).next) {
+      if (Holds(id, key)) last = id;
     }
     TakeOut(last, victims);
   }
@@ -120,7 +123,7 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
   if (id == Entry::kNone) return false;
   Entry& entry = slab_[id];
   entry.response = std::move(response);
-  entry.hash = hash;
+  slab_.link(id).hash = hash;
   entry.charge = static_cast<uint32_t>(charge / Entry::kChargeUnit);
   entry.expires = expires;
   if (queue_.size() >= buckets_.size()) Grow();
@@ -131,7 +134,7 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
 
 void Shard::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims) {
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_[id].next) {
+       id = slab_.link(id).next) {
     if (slab_[id].response != old) continue;
     if (now == nullptr) {
       TakeOut(id, victims);
@@ -145,8 +148,8 @@ void Shard::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Vi
 size_t Shard::RemoveKey(const CacheKey& key, Victims& victims) {
   size_t removed = 0;
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;) {
-    const uint32_t next = slab_[id].next;
-    if (Holds(slab_[id], key)) {
+    const uint32_t next = slab_.link(id).next;
+    if (Holds(id, key)) {
       TakeOut(id, victims);
       ++removed;
     }
@@ -193,22 +196,22 @@ void Shard::Grow() {
   std::vector<uint32_t> chain;
   for (const uint32_t first : old) {
     chain.clear();
-    for (uint32_t id = first; id != Entry::kNone; id = slab_[id].next) chain.push_back(id);
+    for (uint32_t id = first; id != Entry::kNone; id = slab_.link(id).next) chain.push_back(id);
     // From the back, so that the order of use stays.
     for (size_t i = chain.size(); i-- > 0;) Link(chain[i]);
   }
 }
 
 void Shard::Link(uint32_t id) {
-  uint32_t& bucket = Bucket(slab_[id].hash);
-  slab_[id].next = bucket;
+  uint32_t& bucket = Bucket(slab_.link(id).hash);
+  slab_.link(id).next = bucket;
   bucket = id;
 }
 
 void Shard::Unlink(uint32_t id) {
-  uint32_t* at = &Bucket(slab_[id].hash);
-  while (*at != id) at = &slab_[*at].next;
-  *at = slab_[id].next;
+  uint32_t* at = &Bucket(slab_.link(id).hash);
+  while (*at != id) at = &slab_.link(*at).next;
+  *at = slab_.link(id).next;
 }
 
 void Shard::TakeOut(uint32_t id, Victims& victims) {

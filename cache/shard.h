@@ -80,8 +80,9 @@ class Shard {
   uint32_t FirstOf(uint32_t hash) const {
     return buckets_.empty() ? Entry::kNone : buckets_[hash & (buckets_.size() - 1)];
   }
-  bool Holds(const Entry& entry, const CacheKey& key) const {
-    return entry.hash == static_cast<uint32_t>(key.hash()) && entry.response->key() == key.text();
+  bool Holds(uint32_t id, const CacheKey& key) const {
+    return slab_.link(id).hash == static_cast<uint32_t>(key.hash()) &&
+           slab_[id].response->key() == key.text();
   }
   void Grow();
   void Link(uint32_t id);

@@ -11,7 +11,7 @@ namespace satchel::cache {
 namespace {
 
 // Entry, heap slot, bucket, sketch, and the slack of the vectors that hold them.
-constexpr size_t kEntryOverhead = sizeof(Entry) + 16 + 8 + 16;
+constexpr size_t kEntryOverhead = sizeof(Entry) + sizeof(ChainLink) + 16 + 8 + 16;
 // Entries evicted under one hold of a shard's lock.
 constexpr size_t kBatch = 16;
 // Entries looked at for expiry before something is evicted, and per shard and tick.

@@ -48,7 +48,12 @@ class PackedDuration {
   friend constexpr bool operator==(PackedDuration a, std::chrono::duration<Rep, Period> b) {
     return Millis(a) == b;
   }
-  friend constexpr bool operator==(PackedDuration a, PackedDuration b) = default;
+  friend constexpr auto operator<=>(PackedDuration a, PackedDuration b) {
+    return Millis(a) <=> Millis(b);
+  }
+  friend constexpr bool operator==(PackedDuration a, PackedDuration b) {
+    return Millis(a) == Millis(b);
+  }
   friend constexpr Millis operator+(PackedDuration a, Millis b) { return Millis(a) + b; }
   friend constexpr Millis operator-(PackedDuration a, Millis b) { return Millis(a) - b; }
 

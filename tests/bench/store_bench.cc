@@ -92,7 +92,7 @@ void HitBookkeeping(benchmark::State& state) {
   for (uint32_t i = 0; i < kEntries; ++i) {
     const uint32_t id = slab.Allocate();
     slab[id].charge = 100;
-    slab[id].hash = i;
+    slab.link(id).hash = i;
     queue.Add(id, 0);
   }
   uint32_t at = 0;
