@@ -86,8 +86,8 @@ IoResult Stream::Read(char* into, size_t size) {
 
 IoResult Stream::WritePlain(std::span<const iovec> pieces, int flags) {
   // The kernel takes one piece sooner than several: what is small is put together here.
-  constexpr size_t kGather = 12 << 10;
-  static thread_local char gathered[kGather];
+  constexpr size_t kGather = 4096;
+  char gathered[kGather];
   size_t total = 0;
   for (const iovec& piece : pieces) total += piece.iov_len;
   if (total <= kGather) {
