@@ -228,7 +228,9 @@ void WriteJson(LineBuilder& out, const AccessRecord& r, const AccessLogOptions& 
   out.Text("}\n");
 }
 
-void TextOrDash(LineBuilder& out, std::string_view text) { out.Escaped(text.empty() ? "-" : text); }
+void TextOrDash(LineBuilder& out, std::string_view text) {
+  out.Escaped(text.empty() ? "-" : text);
+}
 
 // The combined log format that many tools read, then what is ours as name=value.
 void WriteText(LineBuilder& out, const AccessRecord& r, const AccessLogOptions& options) {

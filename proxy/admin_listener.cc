@@ -306,7 +306,9 @@ void AdminListener::StopAccepting() {
   fd_ = -1;
 }
 
-void AdminListener::OnAcceptable(int, short, void* self) { static_cast<AdminListener*>(self)->Accept(); }
+void AdminListener::OnAcceptable(int, short, void* self) {
+  static_cast<AdminListener*>(self)->Accept();
+}
 
 void AdminListener::Accept() {
   while (connections_.size() < kMaxConnections) {

@@ -38,7 +38,8 @@ bool UpstreamConnection::Connect(const net::Address& address, SSL* ssl) {
   state_ = State::kConnecting;
   watch_.Start(
       loop_, fd, EV_WRITE,
-      [](int, short what, void* self) { static_cast<UpstreamConnection*>(self)->OnEvent(what); }, this);
+      [](int, short what, void* self) { static_cast<UpstreamConnection*>(self)->OnEvent(what); },
+      this);
   return true;
 }
 

@@ -16,9 +16,8 @@ void AppendWritten(std::string& out, size_t most, Write write) {
   const size_t before = out.size();
   const size_t size = before + most;
   if (size > out.capacity()) out.reserve(std::max(size, 2 * out.capacity()));
-  out.resize_and_overwrite(size, [&](char* data, size_t) {
-    return static_cast<size_t>(write(data + before) - data);
-  });
+  out.resize_and_overwrite(
+      size, [&](char* data, size_t) { return static_cast<size_t>(write(data + before) - data); });
 }
 
 // Appends all pieces, growing at most once. None of them may lie in `out`.

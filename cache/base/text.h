@@ -65,9 +65,7 @@ inline constexpr auto NotPlain = [](ByteLanes bytes) {
 
 // Printable ASCII without quote and backslash: stands for itself inside a quoted string of JSON and
 // of Structured Fields (RFC 9651 3.3.3).
-inline bool IsPlainText(std::string_view text) {
-  return !AnyByte(text, NotPlain);
-}
+inline bool IsPlainText(std::string_view text) { return !AnyByte(text, NotPlain); }
 
 // Whether `test`, which maps two sets of lanes to one, holds for any two bytes at the same place of
 // texts of the same size.
@@ -88,9 +86,8 @@ inline bool EqualsIgnoreCase(std::string_view a, std::string_view b) {
   const auto lower = [](ByteLanes lanes) {
     return lanes | (((lanes >= 'A') & (lanes <= 'Z')) & 0x20);
   };
-  return a.size() == b.size() && !AnyPair(a, b, [lower](ByteLanes x, ByteLanes y) {
-           return lower(x) != lower(y);
-         });
+  return a.size() == b.size() &&
+         !AnyPair(a, b, [lower](ByteLanes x, ByteLanes y) { return lower(x) != lower(y); });
 }
 
 // The first and the last word of a text; all of one that is as long as a word to two.

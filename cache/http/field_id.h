@@ -84,8 +84,6 @@ FieldId FindFieldId(std::string_view name);
 // The usual spelling, for example "ETag". Empty for kOther.
 std::string_view FieldName(FieldId id);
 
-// Equality of ASCII text without regard to letter case.
-
 constexpr char ToLowerAscii(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
 }

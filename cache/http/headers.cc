@@ -26,9 +26,10 @@ void HeaderMap::Add(FieldId id, std::string_view name, std::string_view value) {
   entry.at = static_cast<uint32_t>(text_.size());
   entry.name_size = static_cast<uint32_t>(name.size());
   entry.value_size = static_cast<uint32_t>(value.size());
-  text_.resize_and_overwrite(text_.size() + name.size() + value.size(), [&](char* data, size_t all) {
+  const size_t size = text_.size() + name.size() + value.size();
+  text_.resize_and_overwrite(size, [&](char* data, size_t) {
     PutText(PutText(data + entry.at, name), value);
-    return all;
+    return size;
   });
   entry.id = id;
   if (entries_.capacity() == 0) entries_.reserve(kFirstFields);

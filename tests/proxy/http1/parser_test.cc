@@ -94,7 +94,8 @@ TEST(RequestHeadTest, EachByteIsJudgedWhereverItStands) {
         size_t scanned = 0;
         const auto as_target = parser.ParseRequest("GET /" + text + " HTTP/1.1\r\nHost: a\r\n\r\n",
                                                    scanned, HeadLimits{}, head);
-        EXPECT_EQ(as_target.has_value(), c > 0x20 && c < 0x7f && c != '#') << size << at << ' ' << c;
+        EXPECT_EQ(as_target.has_value(), c > 0x20 && c < 0x7f && c != '#')
+            << size << at << ' ' << c;
         head.Clear();
         const auto as_value =
             parser.ParseRequest("GET / HTTP/1.1\r\nHost: a\r\nX: " + text + "\r\n\r\n", scanned,

@@ -24,7 +24,8 @@ class FakeDns {
     getsockname(fd_, bound.raw(), &bound.size);
     text_ = bound.ToString();
     watch_.Start(
-        loop, fd_, EV_READ, [](int, short, void* self) { static_cast<FakeDns*>(self)->Serve(); }, this);
+        loop, fd_, EV_READ, [](int, short, void* self) { static_cast<FakeDns*>(self)->Serve(); },
+        this);
   }
   ~FakeDns() { close(fd_); }
 

@@ -60,8 +60,8 @@ class FakeRedis {
     address_.size = sizeof address_.storage;
     getsockname(fd_, address_.raw(), &address_.size);
     watch_.Start(
-        loop_, fd_, EV_READ, [](int, short, void* self) { static_cast<FakeRedis*>(self)->Accept(); },
-        this);
+        loop_, fd_, EV_READ,
+        [](int, short, void* self) { static_cast<FakeRedis*>(self)->Accept(); }, this);
   }
   ~FakeRedis() {
     Drop();
