@@ -5,7 +5,7 @@
 #     --build     compiler, CMake, libraries
 #     --test      GoogleTest, redis-server, curl, wget, openssl, python3, ccache
 #     --lint      clang 19: clang-format, clang-tidy, libFuzzer
-#     --bench     Google Benchmark, wrk, and the proxies measured against
+#     --bench     Google Benchmark, wrk, strace, valgrind, and the proxies measured against
 #     --runtime   the shared libraries of the finished binary
 #     --example   what the example app and its checks call: python3, curl
 #     --list      prints the packages of the groups and stops
@@ -19,7 +19,7 @@ build=(cmake ninja-build g++ pkg-config libevent-dev libssl-dev libc-ares-dev no
 tests=(cmake ninja-build g++ git ccache libgtest-dev libgmock-dev redis-server redis-tools openssl
   curl wget ca-certificates python3 procps)
 lint=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
-bench=(libbenchmark-dev wrk nginx-light varnish haproxy procps python3)
+bench=(libbenchmark-dev wrk nginx-light varnish haproxy procps python3 strace valgrind)
 runtime=(libevent-core-2.1-7 libssl3 libc-ares2 libhiredis0.14 libyaml-cpp0.7 libre2-9
   libspdlog1.10 libfmt9 libprometheus-cpp-core1.0 libzstd1 ca-certificates)
 example=(python3 curl)

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <bit>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -59,6 +60,7 @@ template <typename Test>
   return AnyLane(found | test(LoadLanes(at + left - 16)));
 }
 
+// The bytes that keep a text from being plain.
 inline constexpr auto NotPlain = [](ByteLanes bytes) {
   return (bytes < 0x20) | (bytes == 0x7f) | (bytes == '"') | (bytes == '\\');
 };
@@ -155,6 +157,7 @@ class CharWriter {
     spread = (spread >> 4 | spread << 8) & 0x0f0f0f0f0f0f0f0f;
     const uint64_t letters = (spread + 6 * kEach) >> 4 & kEach;
     spread += '0' * kEach + letters * ('a' - '0' - 10);
+    if constexpr (std::endian::native == std::endian::big) spread = __builtin_bswap64(spread);
     std::memcpy(at_, &spread, sizeof(spread));
     at_ += sizeof(spread);
   }

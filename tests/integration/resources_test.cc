@@ -1,7 +1,9 @@
 // Floods, stalls and departures: what is held stays bounded, and others are served meanwhile.
 
+#include <sched.h>
 #include <sys/resource.h>
 
+#include <filesystem>
 #include <thread>
 
 #include "tests/support/proxy_fixture.h"
@@ -62,6 +64,19 @@ TEST_F(ResourcesTest, AThousandAbortsLeaveTheCountsWhereTheyWere) {
   }));
   EXPECT_TRUE(Eventually([&] { return satchel->process().OpenDescriptors() <= descriptors + 8; }))
       << satchel->process().OpenDescriptors() << " before: " << descriptors;
+}
+
+TEST_F(ResourcesTest, WhatWritesTheLogAloneNeverPreempts) {
+  Start();
+  const std::string tasks = "/proc/" + std::to_string(satchel->process().pid()) + "/task";
+  const auto batch_threads = [&] {
+    size_t count = 0;
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      count += sched_getscheduler(std::stoi(task.path().filename())) == SCHED_BATCH;
+    }
+    return count;
+  };
+  EXPECT_TRUE(Eventually([&] { return batch_threads() == 1; })) << batch_threads();
 }
 
 TEST_F(ResourcesTest, SlowHeadsDoNotKeepOthersOut) {
