@@ -16,8 +16,8 @@ set -euo pipefail
 build=(cmake ninja-build g++ pkg-config libevent-dev libssl-dev libc-ares-dev node-llhttp
   libhiredis-dev libyaml-cpp-dev libre2-dev nlohmann-json3-dev libspdlog-dev libfmt-dev
   libcli11-dev prometheus-cpp-dev libzstd-dev libxxhash-dev)
-tests=(cmake ninja-build g++ git ccache libgtest-dev libgmock-dev redis-server redis-tools openssl
-  curl wget ca-certificates python3 procps)
+tests=(cmake ninja-build g++ git ccache libgtest-dev libgmock-dev libbenchmark-dev redis-server redis-tools
+  openssl curl wget ca-certificates python3 procps)
 lint=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 bench=(libbenchmark-dev wrk nginx-light varnish haproxy procps python3 strace valgrind)
 runtime=(libevent-core-2.1-7 libssl3 libc-ares2 libhiredis0.14 libyaml-cpp0.7 libre2-9
