@@ -66,7 +66,7 @@ compile() {
   local stage=$1 preset=$2 log=$output/$1-build.log
   shift 2
   local options=(-DSATCHEL_BENCHMARKS=OFF)
-  [ "$stage" != dev ] || options=(-DSATCHEL_WERROR=ON)  # benchmarks are compiled, or they would rot
+  [ "$stage" != dev ] || options=(-DSATCHEL_BENCHMARKS=ON -DSATCHEL_WERROR=ON)  # not compiled, they rot
   [ "$stage" != asan ] && [ "$stage" != tsan ] || options+=(-DSATCHEL_INTEGRATION_TESTS=OFF)
   [ "$stage" != release ] || options+=(-DSATCHEL_TESTS=OFF)
   cmake --preset "$preset" -B "$output/$stage" "${options[@]}" >"$log" 2>&1 || return 2
