@@ -60,9 +60,10 @@ bool Fill::UnpurgedLocked() const {
   return purges.Judge(SubjectOf(*head_), head_->purge_sequence()).fate == Fate::kValid;
 }
 
-bool Fill::Covers(const CacheKey& key, const RequestHead& request,
-                  const Overrides& overrides) const {
+bool Fill::Covers(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                  const VarySpec* vary) const {
   const std::lock_guard lock(mutex_);
+  if (vary != nullptr && !vary->empty() && !head_ && spec_.empty()) return false;
   return part_.empty() && CoversLocked(key, request, overrides);
 }
 

@@ -62,8 +62,11 @@ class Fill : public std::enable_shared_from_this<Fill> {
   // May the request follow this fill? Adds a reader if so.
   std::shared_ptr<Slot> TryJoin(const CacheKey& key, const RequestHead& request,
                                 const Overrides& overrides, std::string_view part, Wake wake);
-  // Is it fetching what the request asks for, whether or not others may read along?
-  bool Covers(const CacheKey& key, const RequestHead& request, const Overrides& overrides) const;
+  // Is it fetching what the request asks for, whether or not others may read along? `vary`: what the
+  // answer to the request is known to be selected by, or null. A fill that doesn't know this yet may
+  // bring another variant, and covers nothing then.
+  bool Covers(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+              const VarySpec* vary) const;
 
   // Writer.
   uint64_t MarkAsked();

@@ -26,11 +26,10 @@ bool SelectedByLanguage(const StoredResponse& response, const RequestHead& reque
 Shard::Shard(const Inflation& inflation, double size_exponent)
     : queue_(slab_, inflation, size_exponent) {}
 
-StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
-                      bool& others) {
-  others = false;
+uint32_t Shard::Select(const CacheKey& key, const RequestHead& request,
+                       const Overrides& overrides, uint32_t& seen) const {
   uint32_t best = Entry::kNone;
-  uint32_t seen = 0;
+  seen = 0;
   // Most keys have one Vary for all variants: its values are worked out once.
   const VarySpec* spec = nullptr;
   std::string values;
@@ -60,18 +59,33 @@ StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Ove
       best = id;
     }
   }
+  return best;
+}
+
+StoredPtr Shard::Find(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                      bool& others) {
+  others = false;
+  uint32_t seen = 0;
+  const uint32_t best = Select(key, request, overrides, seen);
   if (best == Entry::kNone) {
     others = seen > 0;
     return nullptr;
   }
   Entry& entry = slab_[best];
   queue_.Touch(entry);
-  if (seen > 1 && FirstOf(hash) != best) {
+  if (seen > 1 && FirstOf(static_cast<uint32_t>(key.hash())) != best) {
     // The order in the chain is the order of use: the limit of variants rests on it.
     Unlink(best);
     Link(best);
   }
   return entry.response;
+}
+
+const StoredResponse* Shard::Peek(const CacheKey& key, const RequestHead& request,
+                                  const Overrides& overrides) const {
+  uint32_t seen = 0;
+  const uint32_t best = Select(key, request, overrides, seen);
+  return best == Entry::kNone ? nullptr : slab_[best].response.get();
 }
 
 void Shard::FindAll(const CacheKey& key, std::vector<StoredPtr>& out) const {

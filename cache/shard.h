@@ -40,6 +40,9 @@ class Shard {
   // 4.1), and counts the use. `others` is set if the key has responses, but none for the request.
   StoredPtr Find(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
                  bool& others);
+  // The same, but counts no use. Good while the lock is held; null if there is none.
+  const StoredResponse* Peek(const CacheKey& key, const RequestHead& request,
+                             const Overrides& overrides) const;
   // All responses of the key, the last used or stored first.
   void FindAll(const CacheKey& key, std::vector<StoredPtr>& out) const;
   // The Vary of the response last used or stored under the key, null if there is none.
@@ -84,6 +87,9 @@ class Shard {
     return slab_.link(id).hash == static_cast<uint32_t>(key.hash()) &&
            slab_[id].response->key() == key.text();
   }
+  // The entry that the request selects, or kNone; `seen`: how many the key has.
+  uint32_t Select(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                  uint32_t& seen) const;
   void Grow();
   void Link(uint32_t id);
   void Unlink(uint32_t id);

@@ -110,28 +110,39 @@ std::vector<std::string> Store::EquivalentKeys(const CacheKey& key) const {
   return out;
 }
 
-// With the shard's lock held: is somebody fetching what the request asks for?
+// With the shard's lock held: has somebody stored what the request selects since it was looked up? A
+// fill leaves its shard's table in the moment in which its response gets there.
+static bool IsStored(const Shard& shard, const CacheKey& key, const RequestHead& request,
+                     const Overrides& overrides, const PriorLookup& known) {
+  if (known.seen == nullptr) return false;
+  const StoredResponse* now = shard.Peek(key, request, overrides);
+  return now != nullptr && now != known.seen->get();
+}
+
+// With the shard's lock held: is somebody fetching what the request asks for, or done with it?
 static bool IsFetched(const Shard& shard, const CacheKey& key, const RequestHead& request,
-                      const Overrides& overrides) {
+                      const Overrides& overrides, const PriorLookup& known) {
   const auto [begin, end] = shard.fills.equal_range(key.hash());
   for (auto at = begin; at != end; ++at) {
-    if (at->second->Covers(key, request, overrides)) return true;
+    if (at->second->Covers(key, request, overrides, known.vary)) return true;
   }
-  return false;
+  return IsStored(shard, key, request, overrides, known);
 }
 
 // A fill that is not in the table yet, or null if the store cannot hold another one.
 static std::shared_ptr<Fill> NewFill(const std::shared_ptr<Store::Impl>& impl, Shard& shard,
                                      const CacheKey& key, const RequestHead& request,
                                      const Overrides& overrides, std::string part,
-                                     bool joinable) {
+                                     bool joinable, const VarySpec* vary) {
   if (impl->fills.fetch_add(1, std::memory_order_relaxed) >= impl->options.max_fills ||
       !impl->ReserveForFill(Fill::kOverhead, shard)) {
     impl->fills.fetch_sub(1, std::memory_order_relaxed);
     return nullptr;
   }
   VarySpec spec;
-  {
+  if (vary != nullptr) {
+    spec = *vary;
+  } else {
     const std::lock_guard lock(shard.mutex);
     if (const VarySpec* known = shard.KnownVary(key)) spec = *known;
   }
@@ -160,17 +171,20 @@ bool Store::Join(const Shard& shard, const CacheKey& key, const RequestHead& req
 }
 
 Store::Begun Store::Follow(const CacheKey& key, const RequestHead& request,
-                           const Overrides& overrides, Wake wake) {
+                           const Overrides& overrides, Wake wake, const PriorLookup& known) {
   Begun begun;
   Shard& shard = impl_->ShardOf(key.hash());
   const std::lock_guard lock(shard.mutex);
-  Join(shard, key, request, overrides, /*part=*/{}, wake, begun);
+  if (!Join(shard, key, request, overrides, /*part=*/{}, wake, begun) &&
+      IsStored(shard, key, request, overrides, known)) {
+    begun.role = Role::kStored;
+  }
   return begun;
 }
 
 Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
                               const Overrides& overrides, Time now, Wake wake,
-                              std::string_view part) {
+                              std::string_view part, const PriorLookup& known) {
   Begun begun;
   if (impl_->uncacheable.Contains(key, now)) return begun;
   Shard& shard = impl_->ShardOf(key.hash());
@@ -181,6 +195,10 @@ Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
     if (overrides.coalesce && Join(shard, key, request, overrides, part, wake, begun)) {
       return begun;
     }
+    if (IsStored(shard, key, request, overrides, known)) {
+      begun.role = Role::kStored;
+      return begun;
+    }
     if (own) {
       own->listed = true;
       shard.fills.emplace(key.hash(), own);
@@ -189,24 +207,26 @@ Store::Begun Store::BeginFill(const CacheKey& key, const RequestHead& request,
       return begun;
     }
     lock.unlock();
-    own = NewFill(impl_, shard, key, request, overrides, std::string(part), /*joinable=*/true);
+    own = NewFill(impl_, shard, key, request, overrides, std::string(part), /*joinable=*/true,
+                  known.vary);
     if (own == nullptr) return begun;
     lock.lock();
   }
 }
 
 FillPermit Store::TryLead(const CacheKey& key, const RequestHead& request,
-                          const Overrides& overrides) {
+                          const Overrides& overrides, const PriorLookup& known) {
   FillPermit permit;
   Shard& shard = impl_->ShardOf(key.hash());
   {
     const std::lock_guard lock(shard.mutex);
-    if (IsFetched(shard, key, request, overrides)) return permit;
+    if (IsFetched(shard, key, request, overrides, known)) return permit;
   }
-  std::shared_ptr<Fill> own = NewFill(impl_, shard, key, request, overrides, {}, /*joinable=*/true);
+  std::shared_ptr<Fill> own =
+      NewFill(impl_, shard, key, request, overrides, {}, /*joinable=*/true, known.vary);
   if (own == nullptr) return permit;
   const std::lock_guard lock(shard.mutex);
-  if (IsFetched(shard, key, request, overrides)) return permit;
+  if (IsFetched(shard, key, request, overrides, known)) return permit;
   own->listed = true;
   shard.fills.emplace(key.hash(), own);
   permit.fill_ = std::move(own);
@@ -217,7 +237,8 @@ FillPermit Store::LeadPart(const CacheKey& key, const RequestHead& request,
                            const Overrides& overrides) {
   FillPermit permit;
   Shard& shard = impl_->ShardOf(key.hash());
-  permit.fill_ = NewFill(impl_, shard, key, request, overrides, "part", /*joinable=*/false);
+  permit.fill_ =
+      NewFill(impl_, shard, key, request, overrides, "part", /*joinable=*/false, nullptr);
   if (permit.fill_ == nullptr) return permit;
   const std::lock_guard lock(shard.mutex);
   permit.fill_->listed = true;

@@ -20,6 +20,15 @@ namespace satchel::cache {
 class Shard;
 struct SearchVariance;
 
+// What a caller knows already that wants to fetch.
+struct PriorLookup {
+  // What Lookup() gave it, perhaps null. Whoever fetched what was missing, and stored it since, is
+  // then not asked for it a second time. No pointer: whatever is stored, it is fetched.
+  const StoredPtr* seen = nullptr;
+  // What the answer is selected by, where more is known than the store has. May be null.
+  const VarySpec* vary = nullptr;
+};
+
 // L1: the stored responses of this process, bounded in bytes. Thread-safe; every call holds one
 // shard's lock for pointer work only. No call does I/O or runs a caller's function under a lock.
 class Store {
@@ -45,6 +54,7 @@ class Store {
     kFollower,  // `reader`: somebody fetches already
                 // (with coalescing off everybody leads, and nobody is followed)
     kAlone,     // fetch without sharing or storing: remembered as uncacheable, or no room
+    kStored,    // neither: something else is stored by now, look again
   };
   struct Begun {
     Role role = Role::kAlone;
@@ -116,12 +126,14 @@ class Store {
   // `part`: the range that the leader will ask for, in a form of the caller's; empty for the whole.
   // Only requests for the very same part follow.
   Begun BeginFill(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
-                  Time now, Wake wake, std::string_view part = {});
+                  Time now, Wake wake, std::string_view part = {}, const PriorLookup& known = {});
   // Reads along with a fetch that is under way; kAlone if there is none. Never leads.
   Begun Follow(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
-               Wake wake);
-  // For a background refresh: a permit if nobody is fetching this variant, else an empty one.
-  FillPermit TryLead(const CacheKey& key, const RequestHead& request, const Overrides& overrides);
+               Wake wake, const PriorLookup& known = {});
+  // For a background refresh: a permit if nobody is fetching this variant, and nobody has since it
+  // was seen, else an empty one.
+  FillPermit TryLead(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
+                     const PriorLookup& known = {});
   // For one part of a response (RFC 9111 3.3): nobody follows, and nobody is kept from fetching the
   // whole meanwhile. Empty if there is no room.
   FillPermit LeadPart(const CacheKey& key, const RequestHead& request, const Overrides& overrides);

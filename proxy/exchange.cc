@@ -16,6 +16,8 @@ using cache::FillState;
 using cache::Method;
 using cache::Reason;
 
+constexpr int kMaxRestarts = 3;
+
 }  // namespace
 
 Exchange::Exchange(Worker& worker, std::shared_ptr<ClientConnection> client, SnapshotPtr snapshot,
@@ -67,8 +69,20 @@ void Exchange::Start() {
 
 bool Exchange::HasBody() const { return head_.method != Method::kHead; }
 
+// What it waited for turned out to be another variant, or something was stored meanwhile. Bounded:
+// after that it fetches for itself.
+void Exchange::LookUpAgain() {
+  if (++restarts_ > kMaxRestarts) {
+    GoToOrigin();
+  } else {
+    LookUp();
+  }
+}
+
 void Exchange::LookUp() {
   state_ = State::kLookingUp;
+  from_remote_ = false;
+  part_ = nullptr;
   if (MaxForwards(head_) == 0) {
     SendOptions();
     return;
@@ -212,6 +226,12 @@ void Exchange::ActOn(const cache::Store::Found& found) {
   }
 }
 
+// What it found, so that it looks again if that is not what is stored now.
+cache::PriorLookup Exchange::Prior() const {
+  if (restarts_ >= kMaxRestarts) return {};
+  return {.seen = part_ ? &part_ : &stored_};
+}
+
 void Exchange::BeginFill() {
   of_equivalent_ = false;
   const auto wake = [weak = weak_from_this(), loop = &worker_.loop()] {
@@ -222,19 +242,19 @@ void Exchange::BeginFill() {
   const bool range = head_.fields.Has(FieldId::kRange);
   if (!rule_->cache.coalesce || !decision_.may_collapse || (range && !stored_)) {
     if (rule_->cache.coalesce && decision_.may_follow) {
-      auto begun = worker_.store().Follow(key_, head_, rule_->cache, wake);
-      if (begun.role == cache::Store::Role::kFollower) {
-        Follow(std::move(begun.reader));
+      auto begun = worker_.store().Follow(key_, head_, rule_->cache, wake, Prior());
+      if (begun.role != cache::Store::Role::kAlone) {
+        BeginOrFollow(std::move(begun));
         return;
       }
     }
     if (const std::string part = LeadablePart(); !part.empty()) {
       BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake,
-                                              part));
+                                              part, Prior()));
       return;
     }
     cache::FillPermit permit;
-    if (!range || stored_) permit = worker_.store().TryLead(key_, head_, rule_->cache);
+    if (!range || stored_) permit = worker_.store().TryLead(key_, head_, rule_->cache, Prior());
     if (permit) {
       Lead(std::move(permit));
     } else {
@@ -250,7 +270,8 @@ void Exchange::BeginFill() {
       return;
     }
   }
-  BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake));
+  BeginOrFollow(worker_.store().BeginFill(key_, head_, rule_->cache, worker_.WallNow(), wake, {},
+                                          Prior()));
 }
 
 // The one range that is asked for, in a form to compare with others', if a fetch of just this may be
@@ -283,6 +304,9 @@ void Exchange::BeginOrFollow(cache::Store::Begun begun) {
         decision_.reason = Reason::kKnownUncacheable;
       }
       GoToOrigin();
+      return;
+    case cache::Store::Role::kStored:
+      LookUpAgain();
       return;
   }
 }
@@ -344,7 +368,7 @@ std::shared_ptr<FillTask> Exchange::MakeTask(cache::FillPermit permit, bool back
 }
 
 void Exchange::RefreshInBackground(bool early) {
-  cache::FillPermit permit = worker_.store().TryLead(key_, head_, rule_->cache);
+  cache::FillPermit permit = worker_.store().TryLead(key_, head_, rule_->cache, {.seen = &stored_});
   if (!permit) return;
   Add(worker_.metrics().refreshes);
   if (early) Add(worker_.metrics().early_refreshes);

@@ -98,6 +98,7 @@ class Exchange final : public FetchHandler,
 
   // Lookup and roles (exchange.cc).
   void LookUp();
+  void LookUpAgain();
   void CollectBody();
   void OnBodyCollected();
   void GiveUpKeying();
@@ -106,6 +107,7 @@ class Exchange final : public FetchHandler,
   bool AskRemoteForEquivalent();
   bool ServesAtOnce(const cache::StoredResponse& response) const;
   void OnRemote(cache::Result<cache::StoredPtr> found);
+  cache::PriorLookup Prior() const;
   void BeginFill();
   void LeaveEquivalent();
   std::string LeadablePart() const;

@@ -18,10 +18,6 @@ using cache::FillState;
 using cache::FillView;
 using cache::Reason;
 
-// A request looks again when what it waited for turned out to be another variant. Bounded: after
-// that it fetches for itself.
-constexpr int kMaxRestarts = 3;
-
 // The end of a body that is sent only when the response is stored.
 constexpr uint64_t kHeldBack = 64 * 1024;
 
@@ -59,8 +55,8 @@ void Exchange::PumpReader() {
         if (!followed_) return;
         // The leader's task had something stored, perhaps in Redis, that no error may replace.
         if (view.reason == Reason::kExpired) decision_.may_store = false;
-        if (view.reason == Reason::kPurged && ++restarts_ <= kMaxRestarts) {
-          LookUp();
+        if (view.reason == Reason::kPurged) {
+          LookUpAgain();
         } else {
           GoToOrigin();
         }
@@ -129,11 +125,7 @@ bool Exchange::BeginStreaming(const FillView& view) {
                        response->facts().received < started_ && !serves;
   if (other_variant || too_old) {
     reader_ = {};
-    if (++restarts_ > kMaxRestarts) {
-      GoToOrigin();
-    } else {
-      LookUp();
-    }
+    LookUpAgain();
     return false;
   }
   // An answer that must be validated before its next use is only its own request's; one that stands

@@ -30,7 +30,7 @@ void Exchange::OnRemote(cache::Result<cache::StoredPtr> found) {
   if (found && *found) {
     selected = {std::move(*found), false};
     from_remote_ = true;
-    if (auto permit = worker_.store().TryLead(key_, head_, rule_->cache)) {
+    if (auto permit = worker_.store().TryLead(key_, head_, rule_->cache, Prior())) {
       if (!permit.CompleteWith(selected.response, true)) {
         permit.Release(Reason::kPurged);
         selected = {nullptr, other_variants_};

@@ -7,6 +7,7 @@
 #include "cache/http/headers.h"
 #include "cache/http/uri.h"
 #include "cache/purge_table.h"
+#include "cache/vary.h"
 
 namespace satchel::proxy {
 
@@ -25,6 +26,7 @@ struct PurgeRefresh {
 struct RefreshTarget {
   cache::HttpUri uri;
   cache::HeaderMap fields;  // by which the origin selects
+  cache::VarySpec vary;     // the same, as the origin said it
   std::string key;          // that a request for it must have; empty: whichever it has
 };
 

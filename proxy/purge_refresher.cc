@@ -31,7 +31,8 @@ std::optional<RefreshTarget> TargetOf(const cache::StoredResponse& response) {
   auto uri = cache::ParseHttpUri(cache::UrlOfKey(response.key()));
   auto fields = cache::SelectingFields(response.vary(), response.vary_values());
   if (!uri || !fields) return std::nullopt;
-  return RefreshTarget{std::move(*uri), std::move(*fields), std::string(response.key())};
+  return RefreshTarget{std::move(*uri), std::move(*fields), response.vary(),
+                       std::string(response.key())};
 }
 
 }  // namespace
@@ -40,7 +41,9 @@ PurgeRefresher::PurgeRefresher(net::EventLoop& loop, const cache::Store& store)
     : loop_(loop), store_(store), tick_([this] { OnTick(); }) {}
 
 void PurgeRefresher::Add(PurgeRefresh what, uint64_t sequence) {
-  for (cache::HttpUri& uri : what.uris) Enqueue({.uri = std::move(uri), .fields = {}, .key = {}});
+  for (cache::HttpUri& uri : what.uris) {
+    Enqueue({.uri = std::move(uri), .fields = {}, .vary = {}, .key = {}});
+  }
   if (!what.records.empty()) {
     if (searches_.size() < kMaxSearches) {
       Search& search = searches_.emplace_back();

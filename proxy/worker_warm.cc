@@ -106,7 +106,9 @@ void Worker::RefetchNow(const RefreshTarget& target) {
   if (job->stored && (job->stored->facts().partial || job->stored->facts().IsFreshAt(WallNow()))) {
     return;
   }
-  job->permit = store().TryLead(job->key, *job->head, job->rule->cache);
+  job->permit = store().TryLead(job->key, *job->head, job->rule->cache,
+                                {.seen = &job->stored,
+                                 .vary = target.vary.empty() ? nullptr : &target.vary});
   if (!job->permit) return;
   Add(metrics_.refreshes);
   const auto task = std::make_shared<FillTask>(*this, std::move(*job));
@@ -144,7 +146,8 @@ void Worker::WarmNow(const WarmRequest& request, bool shared_only,
     outcome.unavailable = true;
     return end(WarmResult::kFailed);
   }
-  job->permit = store().TryLead(job->key, *job->head, job->rule->cache);
+  job->permit = store().TryLead(job->key, *job->head, job->rule->cache,
+                                {.seen = job->prefix ? &job->prefix : &job->stored});
   if (!job->permit) return end(WarmResult::kBusy);
   job->shared_only = shared_only;
   const int64_t started_ns = net::EventLoop::ReadClockNs();
