@@ -147,6 +147,18 @@ size_t Body::Gather(uint64_t offset, uint64_t length, std::span<iovec> out) cons
   return used;
 }
 
+Body Body::InFile(const BodyFile::Limits& limits) const {
+  std::vector<iovec> all(kind_ == Kind::kPieces ? pieces().size() : 1);
+  all.resize(Gather(0, size_, all));
+  std::shared_ptr<const BodyFile> file = BodyFile::Make(all, limits);
+  if (file == nullptr) return *this;
+  Body body;
+  body.holder_ = std::move(file);
+  body.size_ = size_;
+  body.kind_ = Kind::kFile;
+  return body;
+}
+
 std::string Body::ToString() const {
   if (kind_ != Kind::kPieces) return std::string(size_ == 0 ? "" : bytes(), size_);
   std::string all;
@@ -160,6 +172,7 @@ size_t Body::MemoryUse() const {
   constexpr size_t kControl = 24;
   if (size_ == 0 || kind_ == Kind::kEmbedded) return 0;
   if (kind_ == Kind::kBytes) return size_ + kControl;
+  if (kind_ == Kind::kFile) return body_file().MemoryUse() + sizeof(BodyFile) + kControl;
   return size_ + pieces().size() * (sizeof(Piece) + kControl) + sizeof(std::vector<Piece>) +
          kControl;
 }

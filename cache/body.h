@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/body_file.h"
+
 namespace satchel::cache {
 
 // The bytes of a complete body: immutable, without transfer coding, shared by every reader. One
@@ -50,6 +52,12 @@ class Body {
     for (size_t at = 0; at < size_; at += kLine) __builtin_prefetch(bytes() + at);
   }
 
+  // The same bytes in a file of their own; without one where BodyFile::Make refuses.
+  Body InFile(const BodyFile::Limits& limits) const;
+  // The descriptor of that file, whose byte 0 is the body's; -1 if there is none. Open as long as
+  // this Body or a copy of it lives.
+  int file() const { return kind_ == Kind::kFile ? body_file().fd() : -1; }
+
   std::string ToString() const;  // tests and small bodies
 
   // Memory held outside the object, allocator overhead not counted.
@@ -65,11 +73,15 @@ class Body {
   };
   // What `holder_` points to. The bytes of an embedded body lie in the allocation of the
   // StoredResponse that it is part of; a copy has its own.
-  enum class Kind : uint8_t { kBytes, kPieces, kEmbedded };
+  enum class Kind : uint8_t { kBytes, kPieces, kEmbedded, kFile };
 
   void Assign(const Body& other);
   void Embed(const char* bytes, size_t size);  // StoredResponse only
-  const char* bytes() const { return static_cast<const char*>(holder_.get()); }
+  const BodyFile& body_file() const { return *static_cast<const BodyFile*>(holder_.get()); }
+  const char* bytes() const {
+    if (kind_ == Kind::kFile) return body_file().bytes();
+    return static_cast<const char*>(holder_.get());
+  }
   const std::vector<Piece>& pieces() const {
     return *static_cast<const std::vector<Piece>*>(holder_.get());
   }

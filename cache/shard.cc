@@ -159,6 +159,25 @@ void Shard::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Vi
   }
 }
 
+bool Shard::Has(const CacheKey& key, const StoredPtr& response) const {
+  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
+       id = slab_.link(id).next) {
+    if (slab_[id].response == response) return true;
+  }
+  return false;
+}
+
+bool Shard::Exchange(const CacheKey& key, const StoredPtr& old, StoredPtr now, size_t charge) {
+  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
+       id = slab_.link(id).next) {
+    if (slab_[id].response != old) continue;
+    slab_[id].response = std::move(now);
+    slab_[id].charge = static_cast<uint32_t>(charge / Entry::kChargeUnit);
+    return true;
+  }
+  return false;
+}
+
 size_t Shard::RemoveKey(const CacheKey& key, Victims& victims) {
   size_t removed = 0;
   for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;) {

@@ -55,6 +55,9 @@ class Shard {
               size_t vary_limit, Victims& victims);
   // If `old` is still there: `now` takes its place, which must cost the same; null takes it out.
   void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims);
+  bool Has(const CacheKey& key, const StoredPtr& response) const;
+  // Like Replace() for one that costs `charge` from then on. False: `old` is not there any more.
+  bool Exchange(const CacheKey& key, const StoredPtr& old, StoredPtr now, size_t charge);
   size_t RemoveKey(const CacheKey& key, Victims& victims);
   void RemoveAll(Victims& victims);
 

@@ -52,6 +52,8 @@ void Store::Drop(const CacheKey& key, const StoredPtr& response) {
   impl_->Replace(key, response, nullptr);
 }
 
+bool Store::LayInFile(const StoredPtr& response) { return impl_->LayInFile(response); }
+
 void Store::LearnEquivalents(const StoredResponse& response, uint64_t asked) {
   const SearchVariance variance = ParseNoVarySearch(response.Fields());
   impl_->equivalents.Learn(response.key(), variance, asked);
@@ -296,6 +298,8 @@ Store::Stats Store::stats() const {
   stats.expirations = get(impl_->expirations);
   stats.rejected_too_large = get(impl_->rejected_too_large);
   stats.invalidations = get(impl_->invalidations);
+  stats.files = BodyFile::count();
+  stats.files_refused = get(impl_->files_refused);
   return stats;
 }
 

@@ -42,6 +42,7 @@ class Store {
     size_t max_fills = 65536;             // growing responses at once; beyond it requests go alone
     size_t max_uncacheable = 65536;       // remembered keys
     Millis uncacheable_for = std::chrono::seconds(120);
+    BodyFile::Limits files{};             // none: every body is sent from where it lies
   };
 
   struct Found {
@@ -77,6 +78,8 @@ class Store {
     uint64_t expirations = 0;
     uint64_t rejected_too_large = 0;
     uint64_t invalidations = 0;
+    size_t files = 0;  // bodies in files
+    uint64_t files_refused = 0;
   };
 
   explicit Store(Options options);
@@ -95,6 +98,9 @@ class Store {
   std::vector<StoredPtr> Variants(const CacheKey& key);
   // Takes this one out, if it is still there.
   void Drop(const CacheKey& key, const StoredPtr& response);
+  // Lays the body of a stored response into a file (BodyFile) for those who meet it from now on; it
+  // is copied once. False: it is in one, it is no longer stored, or there is no room for a file.
+  bool LayInFile(const StoredPtr& response);
 
   // A response that was just stored answers other queries of its path too (No-Vary-Search). `asked`:
   // the last purge known when the origin was asked for it, or confirmed it.

@@ -228,6 +228,32 @@ void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr n
   Discard(victims);
 }
 
+bool Store::Impl::LayInFile(const StoredPtr& response) {
+  if (response->body().file() >= 0 || options.files.files == 0) return false;
+  const CacheKey key{std::string(response->key())};
+  Shard& shard = ShardOf(key.hash());
+  {
+    const std::lock_guard lock(shard.mutex);
+    if (!shard.Has(key, response)) return false;
+  }
+  StoredPtr filed = StoredResponse::InFile(*response, options.files);
+  if (filed->body().file() < 0) {
+    files_refused.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  }
+  const size_t before = EntryCharge(response->charge());
+  const size_t after = EntryCharge(filed->charge());
+  const size_t more = after - std::min(after, before);
+  if (!Reserve(more, shard)) return false;
+  bool exchanged = false;
+  {
+    const std::lock_guard lock(shard.mutex);
+    exchanged = shard.Exchange(key, response, std::move(filed), after);
+  }
+  Unreserve(exchanged ? before - std::min(after, before) : more);
+  return exchanged;
+}
+
 void Store::Impl::Clear() {
   for (const auto& shard : shards) {
     Victims victims;

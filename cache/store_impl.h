@@ -52,6 +52,8 @@ struct Store::Impl {
   // Puts what a purge made of a stored response in its place, or (null) takes it out.
   void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now);
 
+  bool LayInFile(const StoredPtr& response);
+
   // Lets go of what left a shard, outside its lock.
   void Discard(Victims& victims);
 
@@ -72,6 +74,7 @@ struct Store::Impl {
   std::atomic<uint64_t> expirations{0};
   std::atomic<uint64_t> rejected_too_large{0};
   std::atomic<uint64_t> invalidations{0};
+  std::atomic<uint64_t> files_refused{0};
 
  private:
   bool EvictSome(size_t needed, Shard& own);

@@ -259,14 +259,15 @@ size_t ClientConnection::Step(std::string_view input) {
   }
 }
 
-bool ClientConnection::Send(std::span<const iovec> pieces, std::shared_ptr<const void> hold) {
+bool ClientConnection::Send(std::span<const iovec> pieces, std::shared_ptr<const void> hold,
+                            net::FilePlace file) {
   if (state_ == State::kClosed) return false;
   size_t size = 0;
   for (const iovec& piece : pieces) size += piece.iov_len;
   bytes_out_ += size;
   Add(worker_.metrics().client_bytes_out, size);
   const bool was_empty = outbox_.empty();
-  switch (outbox_.Send(stream_, pieces, std::move(hold))) {
+  switch (outbox_.Send(stream_, pieces, std::move(hold), file)) {
     case net::IoStatus::kOk:
       return true;
     case net::IoStatus::kAgain:

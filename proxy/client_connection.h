@@ -41,7 +41,12 @@ class ClientConnection : public std::enable_shared_from_this<ClientConnection> {
 
   // Sends, keeping by reference (`hold`) or by copy what the socket does not take now. False: the
   // client is gone.
-  bool Send(std::span<const iovec> pieces, std::shared_ptr<const void> hold);
+  // `file`: of the last piece, as FileOf() gives it.
+  bool Send(std::span<const iovec> pieces, std::shared_ptr<const void> hold,
+            net::FilePlace file = {});
+  // Where a file has the body from `offset` on, if one has and this connection can send from it. One
+  // time of eight that a body worth a file has none, it gets one for later.
+  net::FilePlace FileOf(const cache::StoredPtr& stored, uint64_t offset);
   size_t unsent() const { return outbox_.size(); }
   // The response is complete; the connection goes on to the next request once it is sent.
   void EndResponse();

@@ -170,7 +170,9 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
   if (worker_.PopularityDue()) worker_.NotePopular(&hit.rule, hit.head, &stored);
 
   // What the socket does not take is kept by reference; only the tail is ours to copy.
-  const net::IoResult written = stream_.Write({pieces.data(), count}, /*last=*/!keep_alive_);
+  const net::FilePlace file = body_size > 0 ? FileOf(hit.stored, 0) : net::FilePlace();
+  const net::IoResult written =
+      stream_.Write({pieces.data(), count}, /*last=*/!keep_alive_, file);
   if (written.status == net::IoStatus::kError) {
     OnGone();
     return true;
@@ -183,7 +185,8 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
       skip -= n;
       if (n == pieces[i].iov_len) continue;
       const iovec rest{static_cast<char*>(pieces[i].iov_base) + n, pieces[i].iov_len - n};
-      outbox_.Queue(rest, i == 1 ? nullptr : std::shared_ptr<const void>(hit.stored));
+      outbox_.Queue(rest, i == 1 ? nullptr : std::shared_ptr<const void>(hit.stored),
+                    i > 1 ? file.Behind(n) : net::FilePlace());
     }
     deadline_.SetAfter(listener_->write_timeout.count());
   }
@@ -193,6 +196,16 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
   response_done_ = true;
   if (outbox_.empty()) CompleteResponse();
   return true;
+}
+
+net::FilePlace ClientConnection::FileOf(const cache::StoredPtr& stored, uint64_t offset) {
+  const cache::Body& body = stored->body();
+  if (stream_.ssl() != nullptr) return {};
+  if (body.file() >= 0) return {body.file(), offset};
+  if (cache::BodyFile::IsWorthOne(body.size()) && worker_.Random() < cache::BodyFile::kShare) {
+    worker_.store().LayInFile(stored);
+  }
+  return {};
 }
 
 void ClientConnection::LogHit(const HitToSend& hit, cache::Time now, uint64_t bytes) {

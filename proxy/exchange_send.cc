@@ -47,7 +47,9 @@ void Exchange::SendStored(cache::StoredPtr response) {
   size_t count = 1;
   // Small bodies leave with the head in one call; the rest follows as the socket takes it.
   const uint64_t size = *body_end_ - body_at_;
+  net::FilePlace file;
   if (size > 0 && size <= kPumpBytes) {
+    file = client_->FileOf(sending_, body_at_);
     const size_t used = sending_->body().Gather(body_at_, size, std::span(pieces).subspan(1));
     for (size_t i = 1; i <= used; ++i) body_at_ += pieces[i].iov_len;
     count += used;
@@ -56,7 +58,7 @@ void Exchange::SendStored(cache::StoredPtr response) {
   auto hold =
       std::make_shared<std::pair<std::string, cache::StoredPtr>>(std::move(reply.head), sending_);
   pieces[0] = net::Slice(hold->first);
-  if (!client_->Send({pieces.data(), count}, hold)) return;
+  if (!client_->Send({pieces.data(), count}, hold, file)) return;
   PumpStored();
 }
 
@@ -74,8 +76,9 @@ void Exchange::PumpStored() {
       Cut("the stored body is shorter than its length");
       return;
     }
+    const net::FilePlace file = client_->FileOf(sending_, body_at_);
     for (size_t i = 0; i < used; ++i) body_at_ += pieces[i].iov_len;
-    if (!client_->Send({pieces.data(), used}, sending_)) return;
+    if (!client_->Send({pieces.data(), used}, sending_, file)) return;
   }
   if (client_ && body_at_ == *body_end_ && !parts_left()) Finish();
 }

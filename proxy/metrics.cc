@@ -162,6 +162,11 @@ void WriteStores(MetricWriter& out, const cache::Store::Stats& l1, const Process
             static_cast<double>(l1.bytes));
   out.Gauge("satchel_l1_capacity_bytes", "Bytes L1 may use.", static_cast<double>(l1.capacity));
   out.Gauge("satchel_l1_objects", "Responses in L1.", static_cast<double>(l1.objects));
+  out.Gauge("satchel_l1_body_files", "Bodies in L1 that lie in a file, to be sent uncopied.",
+            static_cast<double>(l1.files));
+  out.Counted("satchel_l1_body_files_refused_total",
+              "Bodies that were to be laid in a file when there were enough, or none to be had.",
+              static_cast<double>(l1.files_refused));
   out.Gauge("satchel_l1_fills", "Responses growing now.", static_cast<double>(l1.fills));
   out.Gauge("satchel_l1_uncacheable_keys", "Keys remembered as not cacheable.",
             static_cast<double>(l1.uncacheable));

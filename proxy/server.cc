@@ -33,6 +33,7 @@ constexpr milliseconds kJoinPatience{5000};
 constexpr milliseconds kLogPatience{1000};
 constexpr int64_t kOldAdminMs = 2 * AdminListener::kDeadlineMs;
 constexpr size_t kMostErrorsLogged = 50;
+constexpr uint64_t kMaxBodyFiles = 16384;  // each is a mapping too, and the kernel has a limit
 
 double WallSeconds() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -145,7 +146,13 @@ bool Server::StartWorkers() {
                    StoreOptions(config).capacity);
     return false;
   }
-  store_ = std::make_unique<cache::Store>(StoreOptions(config));
+  cache::Store::Options store = StoreOptions(config);
+  // What the connections leave of the descriptors, or a small share of all. Files take memory of
+  // their own: beside what was taken at the start no more than a share of it.
+  const uint64_t spare = descriptors - std::min(descriptors, wanted);
+  store.files.files = std::min(kMaxBodyFiles, std::max(spare / 2, descriptors / 8));
+  store.files.bytes = config.l1.preallocate ? store.capacity / 8 : store.capacity;
+  store_ = std::make_unique<cache::Store>(store);
   limits_ = std::make_unique<SharedLimits>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
   purger_ = std::make_unique<Purger>(loop_, *store_, snapshot_);

@@ -24,6 +24,7 @@ ordered_json StoreJson(const cache::Store::Stats& stats) {
   return {{"bytes", stats.bytes},
           {"limit_bytes", stats.capacity},
           {"entries", stats.objects},
+          {"body_files", stats.files},
           {"fills", stats.fills},
           {"uncacheable", stats.uncacheable},
           {"insertions", stats.insertions},

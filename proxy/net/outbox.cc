@@ -14,10 +14,10 @@ void Outbox::Keep(Piece piece) {
 }
 
 IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
-                      std::shared_ptr<const void> hold) {
+                      std::shared_ptr<const void> hold, FilePlace file) {
   size_t written = 0;
   if (size_ == 0) {
-    const IoResult result = stream.Write(pieces);
+    const IoResult result = stream.Write(pieces, /*last=*/false, file);
     if (result.status == IoStatus::kError) return IoStatus::kError;
     written = result.bytes;
   }
@@ -38,38 +38,43 @@ IoStatus Outbox::Send(Stream& stream, std::span<const iovec> pieces,
       at += piece.iov_len - skip;
     }
     const char* data = copy.get();
-    Keep({std::move(copy), data, left});
+    Keep({std::move(copy), data, left, {}});
   } else {
     for (const iovec& piece : pieces) {
       const size_t skip = std::min(written, piece.iov_len);
       written -= skip;
       if (piece.iov_len == skip) continue;
-      Keep({hold, static_cast<const char*>(piece.iov_base) + skip, piece.iov_len - skip});
+      Keep({hold, static_cast<const char*>(piece.iov_base) + skip, piece.iov_len - skip,
+            &piece == &pieces.back() ? file.Behind(skip) : FilePlace()});
     }
   }
   return IoStatus::kAgain;
 }
 
-void Outbox::Queue(const iovec& piece, std::shared_ptr<const void> hold) {
+void Outbox::Queue(const iovec& piece, std::shared_ptr<const void> hold, FilePlace file) {
   const char* data = static_cast<const char*>(piece.iov_base);
   if (!hold) {
     std::shared_ptr<char[]> copy(new char[piece.iov_len]);
     memcpy(copy.get(), data, piece.iov_len);
     data = copy.get();
     hold = std::move(copy);
+    file = {};
   }
-  Keep({std::move(hold), data, piece.iov_len});
+  Keep({std::move(hold), data, piece.iov_len, file});
 }
 
 IoStatus Outbox::Flush(Stream& stream) {
   while (size_ > 0) {
     iovec batch[64];
     size_t count = 0;
+    FilePlace file;  // ends the batch
     const std::vector<Piece>& all = pieces_->all;
-    for (size_t i = pieces_->first; i < all.size() && count < std::size(batch); ++i) {
+    for (size_t i = pieces_->first; i < all.size() && count < std::size(batch) && file.fd < 0;
+         ++i) {
       batch[count++] = {const_cast<char*>(all[i].data), all[i].size};
+      file = all[i].file;
     }
-    const IoResult result = stream.Write({batch, count});
+    const IoResult result = stream.Write({batch, count}, /*last=*/false, file);
     if (result.status != IoStatus::kOk) return result.status;
     size_ -= result.bytes;
     for (size_t left = result.bytes; left > 0;) {
@@ -77,6 +82,7 @@ IoStatus Outbox::Flush(Stream& stream) {
       const size_t n = std::min(first.size, left);
       first.data += n;
       first.size -= n;
+      first.file = first.file.Behind(n);
       left -= n;
       if (first.size == 0) {
         first.hold.reset();

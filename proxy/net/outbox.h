@@ -19,10 +19,12 @@ class Outbox {
  public:
   // Writes what it can at once if nothing is queued, and queues the rest. `hold` keeps the bytes
   // alive; without it the rest is copied. kOk: all written; kAgain: some is queued; kError: gone.
-  IoStatus Send(Stream& stream, std::span<const iovec> pieces, std::shared_ptr<const void> hold);
+  // `file`: of the last piece; kept open by `hold`.
+  IoStatus Send(Stream& stream, std::span<const iovec> pieces, std::shared_ptr<const void> hold,
+                FilePlace file = {});
 
   // Queues without trying to write; copied if there is no `hold`.
-  void Queue(const iovec& piece, std::shared_ptr<const void> hold);
+  void Queue(const iovec& piece, std::shared_ptr<const void> hold, FilePlace file = {});
 
   IoStatus Flush(Stream& stream);
 
@@ -35,6 +37,7 @@ class Outbox {
     std::shared_ptr<const void> hold;
     const char* data;
     size_t size;
+    FilePlace file;
   };
   struct Pieces {
     std::vector<Piece> all;

@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -111,9 +112,36 @@ IoResult Stream::WritePlain(std::span<const iovec> pieces, int flags) {
   }
 }
 
-IoResult Stream::Write(std::span<const iovec> pieces, bool last) {
+// What stands before the piece from the file waits in the kernel for it, and leaves with it.
+IoResult Stream::WriteFile(std::span<const iovec> pieces, FilePlace file) {
+  size_t total = 0;
+  const iovec body = pieces.back();
+  pieces = pieces.first(pieces.size() - 1);
+  if (!pieces.empty()) {
+    const IoResult head = WritePlain(pieces, MSG_NOSIGNAL | MSG_MORE);
+    if (head.status != IoStatus::kOk) return head;
+    total = head.bytes;
+    size_t wanted = 0;
+    for (const iovec& piece : pieces) wanted += piece.iov_len;
+    if (total < wanted) return head;
+  }
+  auto offset = static_cast<off_t>(file.offset);
+  for (;;) {
+    const ssize_t n = sendfile(fd_, file.fd, &offset, body.iov_len);
+    if (n > 0) return {IoStatus::kOk, total + static_cast<size_t>(n)};
+    if (n < 0 && errno == EINTR) continue;
+    wants_write_ = true;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+      return {total > 0 ? IoStatus::kOk : IoStatus::kAgain, total};
+    }
+    return {IoStatus::kError, total};
+  }
+}
+
+IoResult Stream::Write(std::span<const iovec> pieces, bool last, FilePlace file) {
   if (ssl_ == nullptr) {
-    held_back_ = last;
+    held_back_ = last && file.fd < 0;
+    if (file.fd >= 0) return WriteFile(pieces, file);
     return WritePlain(pieces, last ? MSG_NOSIGNAL | MSG_MORE : MSG_NOSIGNAL);
   }
   // One TLS record holds at most 16 KiB: small pieces are gathered into one record instead of

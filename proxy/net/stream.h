@@ -23,6 +23,13 @@ struct IoResult {
   size_t bytes = 0;
 };
 
+// Where in a file the bytes of a piece lie too, so that the kernel can send them without copying.
+struct FilePlace {
+  int fd = -1;  // -1: in none
+  uint64_t offset = 0;
+  FilePlace Behind(uint64_t bytes) const { return {fd, offset + bytes}; }
+};
+
 // A connected, non-blocking socket, plain or under TLS. Owns the descriptor and the TLS state.
 // OpenSSL works on the descriptor directly.
 class Stream {
@@ -41,7 +48,8 @@ class Stream {
   // Writes as much as the socket takes of all pieces, in one system call where possible. `last`: if
   // all is taken, Close() or ShutdownWrite() follows at once, and the end travels with the bytes
   // instead of in a packet of its own.
-  IoResult Write(std::span<const iovec> pieces, bool last = false);
+  // `file`: of the last piece, which must not be empty then.
+  IoResult Write(std::span<const iovec> pieces, bool last = false, FilePlace file = {});
 
   // TLS only: kOk when done, kAgain while under way.
   IoStatus Handshake(bool as_client);
@@ -61,6 +69,7 @@ class Stream {
  private:
   IoStatus TlsStatus(int result);
   IoResult WritePlain(std::span<const iovec> pieces, int flags);
+  IoResult WriteFile(std::span<const iovec> pieces, FilePlace file);
 
   int fd_ = -1;
   uint32_t handshake_error_ = 0;  // OpenSSL's code, which has 32 bits

@@ -7,9 +7,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "cache/body.h"
 #include "proxy/net/outbox.h"
 
 namespace satchel::net {
@@ -107,6 +110,79 @@ TEST_F(StreamTest, AResetTakesWhatWasHeldBackWithIt) {
   bool reset = false;
   EXPECT_EQ(ReadAll(&reset), "");
   EXPECT_TRUE(reset);
+}
+
+constexpr cache::BodyFile::Limits kFiles{.files = 100, .bytes = 100'000'000};
+
+// Every byte says where it stands, so that no two pieces of a few KiB are alike.
+std::string Numbers(size_t size) {
+  std::string text;
+  for (size_t i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
+  text.resize(size);
+  return text;
+}
+
+TEST_F(StreamTest, APieceFromAFileFollowsWhatStandsBeforeIt) {
+  const std::string bytes = Numbers(100'000);
+  const cache::Body body = cache::Body::Copy(bytes).InFile(kFiles);
+  ASSERT_GE(body.file(), 0);
+  iovec pieces[3] = {Slice("head "), Slice("tail "), {}};
+  ASSERT_EQ(body.Gather(1'000, 90'000, std::span(pieces).subspan(2)), 1u);
+  const unsigned before = SegmentsReceived();
+  EXPECT_EQ(stream.Write(pieces, false, {body.file(), 1'000}).bytes, 90'010u);
+  EXPECT_EQ(stream.Write(std::span(pieces).subspan(2), false, {body.file(), 1'000}).bytes, 90'000u);
+  EXPECT_GT(SegmentsReceived(), before);  // nothing is held back
+  stream.Close();
+  const std::string part = bytes.substr(1'000, 90'000);
+  EXPECT_EQ(ReadAll(), "head tail " + part + part);
+}
+
+TEST_F(StreamTest, WhatThePeerHasNotReadStaysWholeWhenTheFileIsClosed) {
+  const std::string bytes = Numbers(100'000);
+  cache::Body body = cache::Body::Copy(bytes).InFile(kFiles);
+  iovec piece[1];
+  ASSERT_EQ(body.Gather(0, bytes.size(), piece), 1u);
+  ASSERT_EQ(stream.Write(piece, false, {body.file(), 0}).bytes, bytes.size());
+  body = {};
+  // Whoever gets the memory next writes to it.
+  std::vector<cache::Body> next;
+  for (int i = 0; i < 50; ++i) {
+    next.push_back(cache::Body::Copy(std::string(bytes.size(), 'x')).InFile(kFiles));
+  }
+  stream.Close();
+  EXPECT_EQ(ReadAll(), bytes);
+}
+
+TEST_F(StreamTest, AnOutboxSendsFilesAndMemoryInTheirOrderAsTheSocketTakesThem) {
+  const std::string bytes = Numbers(3'000'000);
+  const auto body = std::make_shared<const cache::Body>(cache::Body::Copy(bytes).InFile(kFiles));
+  ASSERT_GE(body->file(), 0);
+  Outbox outbox;
+  std::string expected;
+  for (int i = 0; i < 8; ++i) {
+    const std::string head = "[" + std::to_string(i) + "]";
+    iovec pieces[2] = {Slice(head), {}};
+    const uint64_t from = 1'000 * static_cast<uint64_t>(i);
+    ASSERT_EQ(body->Gather(from, bytes.size(), std::span(pieces).subspan(1)), 1u);
+    expected += head + bytes.substr(from);
+    if (i % 3 == 2) {
+      outbox.Queue(pieces[0], nullptr);
+      outbox.Queue(pieces[1], body, {body->file(), from});
+      continue;
+    }
+    // Kept with the body, so that the head is too: it lives until the end of the test.
+    static const std::vector<std::string> kHeads = {"[0]", "[1]", "[2]", "[3]",
+                                                    "[4]", "[5]", "[6]", "[7]"};
+    pieces[0] = Slice(kHeads[static_cast<size_t>(i)]);
+    EXPECT_NE(outbox.Send(stream, pieces, body, {body->file(), from}), IoStatus::kError);
+  }
+  EXPECT_GT(outbox.size(), 0u);  // more than the socket takes
+  std::string got;
+  std::thread reader([&] { got = ReadAll(); });
+  while (!outbox.empty()) ASSERT_NE(outbox.Flush(stream), IoStatus::kError);
+  stream.Close();
+  reader.join();
+  EXPECT_TRUE(got == expected);
 }
 
 }  // namespace
