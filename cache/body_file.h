@@ -19,10 +19,10 @@ class BodyFile {
   static constexpr size_t kOverhead = 2048;
   static constexpr size_t kPage = 4096;
 
-  // Whether a body of that size is worth a file: below 32 KiB copying costs less than the extra call,
-  // above 4 MiB making the file would hold the others up.
+  // Whether a body of that size is worth a file: below 32 KiB copying costs less than the extra call;
+  // what a socket doesn't take at once gains little, and making a large file would hold others up.
   static bool IsWorthOne(uint64_t size) {
-    return size >= (uint64_t{32} << 10) && size <= (uint64_t{4} << 20);
+    return size >= (uint64_t{32} << 10) && size <= (uint64_t{512} << 10);
   }
   // How many of the times that it is sent it gets one: what is seldom asked for isn't copied in vain.
   static constexpr double kShare = 1.0 / 8;
