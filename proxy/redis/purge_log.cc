@@ -99,6 +99,7 @@ PurgeLog::PurgeLog(net::EventLoop& loop, Commander& commander, Subscriber& subsc
 }
 
 void PurgeLog::Start() {
+  doubted_ms_ = loop_.now_ms();  // nothing is stored yet
   subscription_ = subscriber_.Subscribe(
       channel_, [this](std::string_view message) { OnMessage(message); }, [this] { Read(); });
   Read();
