@@ -147,35 +147,27 @@ bool Shard::Insert(const CacheKey& key, StoredPtr response, size_t charge, uint3
 }
 
 void Shard::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims) {
-  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_.link(id).next) {
-    if (slab_[id].response != old) continue;
-    if (now == nullptr) {
-      TakeOut(id, victims);
-    } else {
-      slab_[id].response = std::move(now);
-    }
-    return;
+  const uint32_t id = EntryOf(key, old);
+  if (id == Entry::kNone) return;
+  if (now == nullptr) {
+    TakeOut(id, victims);
+  } else {
+    slab_[id].response = std::move(now);
   }
-}
-
-bool Shard::Has(const CacheKey& key, const StoredPtr& response) const {
-  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_.link(id).next) {
-    if (slab_[id].response == response) return true;
-  }
-  return false;
 }
 
 bool Shard::Exchange(const CacheKey& key, const StoredPtr& old, StoredPtr now, size_t charge) {
-  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone;
-       id = slab_.link(id).next) {
-    if (slab_[id].response != old) continue;
-    slab_[id].response = std::move(now);
-    slab_[id].charge = static_cast<uint32_t>(charge / Entry::kChargeUnit);
-    return true;
-  }
-  return false;
+  const uint32_t id = EntryOf(key, old);
+  if (id == Entry::kNone) return false;
+  slab_[id].response = std::move(now);
+  slab_[id].charge = static_cast<uint32_t>(charge / Entry::kChargeUnit);
+  return true;
+}
+
+uint32_t Shard::EntryOf(const CacheKey& key, const StoredPtr& response) const {
+  uint32_t id = FirstOf(static_cast<uint32_t>(key.hash()));
+  while (id != Entry::kNone && slab_[id].response != response) id = slab_.link(id).next;
+  return id;
 }
 
 size_t Shard::RemoveKey(const CacheKey& key, Victims& victims) {

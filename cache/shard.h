@@ -55,7 +55,9 @@ class Shard {
               size_t vary_limit, Victims& victims);
   // If `old` is still there: `now` takes its place, which must cost the same; null takes it out.
   void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims);
-  bool Has(const CacheKey& key, const StoredPtr& response) const;
+  bool Has(const CacheKey& key, const StoredPtr& response) const {
+    return EntryOf(key, response) != Entry::kNone;
+  }
   // Like Replace() for one that costs `charge` from then on. False: `old` is not there any more.
   bool Exchange(const CacheKey& key, const StoredPtr& old, StoredPtr now, size_t charge);
   size_t RemoveKey(const CacheKey& key, Victims& victims);
@@ -93,6 +95,7 @@ class Shard {
   // The entry that the request selects, or kNone; `seen`: how many the key has.
   uint32_t Select(const CacheKey& key, const RequestHead& request, const Overrides& overrides,
                   uint32_t& seen) const;
+  uint32_t EntryOf(const CacheKey& key, const StoredPtr& response) const;
   void Grow();
   void Link(uint32_t id);
   void Unlink(uint32_t id);

@@ -236,11 +236,12 @@ bool Store::Impl::LayInFile(const StoredPtr& response) {
     const std::lock_guard lock(shard.mutex);
     if (!shard.Has(key, response)) return false;
   }
-  StoredPtr filed = StoredResponse::InFile(*response, options.files);
-  if (filed->body().file() < 0) {
+  Body body = response->body().InFile(options.files);
+  if (body.file() < 0) {
     files_refused.fetch_add(1, std::memory_order_relaxed);
     return false;
   }
+  StoredPtr filed = StoredResponse::WithBody(*response, std::move(body));
   const size_t before = EntryCharge(response->charge());
   const size_t after = EntryCharge(filed->charge());
   const size_t more = after - std::min(after, before);

@@ -209,11 +209,6 @@ StoredPtr StoredResponse::WithFacts(const StoredResponse& old, const ResponseFac
                purge_sequence);
 }
 
-StoredPtr StoredResponse::InFile(const StoredResponse& old, const BodyFile::Limits& limits) {
-  return Build(old.key(), old.header_block(), old.facts(), old.extras_.get(),
-               old.body().InFile(limits), old.complete(), old.purge_sequence());
-}
-
 void StoredResponse::LowerPurgeSequence(uint64_t sequence) const {
   uint64_t have = purge_sequence();
   while (have > sequence &&

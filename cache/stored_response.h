@@ -66,9 +66,6 @@ class StoredResponse final : private Body {
   static StoredPtr WithFacts(const StoredResponse& old, const ResponseFacts& facts,
                              uint64_t purge_sequence);
 
-  // The same response with its body in a file (Body::InFile).
-  static StoredPtr InFile(const StoredResponse& old, const BodyFile::Limits& limits);
-
   const ResponseFacts& facts() const { return facts_; }
   std::string_view key() const { return {text(), key_size_}; }
   uint64_t key_hash() const;  // computed at each call
