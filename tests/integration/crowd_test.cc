@@ -20,6 +20,25 @@ class CrowdTest : public ProxyTest {
   }
 };
 
+// A request may look just before an answer is stored and ask to fetch just after: with two workers and
+// an origin that answers at once some always do.
+TEST_F(CrowdTest, WhoComesAsTheFetchEndsDoesNotFetchAgain) {
+  constexpr size_t kRounds = 1500;
+  constexpr size_t kClients = 16;
+  origin.Otherwise([](OriginExchange& exchange) {
+    exchange.Respond(Fresh(exchange.request().target));
+  });
+  Start(WithWorkers("2"));
+  std::vector<RawClient> clients;
+  for (size_t i = 0; i < kClients; ++i) clients.push_back(satchel->Connect());
+  for (size_t round = 0; round < kRounds; ++round) {
+    const std::string target = "/" + std::to_string(round);
+    for (RawClient& client : clients) client.Send(Request("GET", target));
+    for (RawClient& client : clients) ASSERT_EQ(client.Read().body, target);
+  }
+  EXPECT_EQ(origin.RequestCount(), kRounds);
+}
+
 // A page in two languages, and one that is each principal's own.
 struct Page {
   static constexpr size_t kSize = 100'000;

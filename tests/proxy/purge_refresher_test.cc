@@ -28,6 +28,7 @@ class PurgeRefresherTest : public ::testing::Test {
         text += " " + std::string(field.name) + "=" + std::string(field.value);
       }
       fetched.push_back(std::move(text));
+      varies.push_back(target.vary.names);
     });
     refresher.SetRate(100'000);
   }
@@ -63,6 +64,7 @@ class PurgeRefresherTest : public ::testing::Test {
   cache::Store store{{.capacity = size_t{64} << 20, .shards = 4}};
   PurgeRefresher refresher{loop, store};
   std::vector<std::string> fetched;
+  std::vector<std::vector<std::string>> varies;  // what the answers are selected by
 };
 
 TEST_F(PurgeRefresherTest, WhatATagPurgedIsFetchedAgainAndNothingElse) {
@@ -96,6 +98,7 @@ TEST_F(PurgeRefresherTest, VariantsAreAskedForByTheirFieldsUnlessTheyAreSomebody
   Purge(PurgeRecord::Tag("t", false));
   Finish();
   EXPECT_THAT(fetched, ElementsAre("http://shop.test/v x-lang=de"));
+  EXPECT_THAT(varies, ElementsAre(ElementsAre("accept", "x-lang")));
 }
 
 TEST_F(PurgeRefresherTest, TheSameWaitsOnce) {

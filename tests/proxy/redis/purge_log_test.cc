@@ -278,6 +278,17 @@ TEST_F(PurgeLogTest, NothingOfOthersIsUsedBeforeOurPurgeIsInTheLog) {
             std::to_string(a->log->position()));
 }
 
+// Nothing can be older than the start, and what is fetched first is not to be asked for twice.
+TEST_F(PurgeLogTest, WhoStartsWithoutTheLogDoubtsNothingUntilItsPatienceIsOver) {
+  server.Pause();
+  const int64_t begun = loop.now_ms();
+  const auto a = Make({.poll_ms = 20, .incoherent_ms = 300});
+  const uint64_t fetched = a->purges.head();
+  ASSERT_TRUE(TurnUntil(loop, [&] { return a->FateOf("x", fetched) == Fate::kDoubtful; }));
+  EXPECT_GE(loop.now_ms() - begun, 300);
+  server.Continue();
+}
+
 TEST_F(PurgeLogTest, WhileNothingIsHeardEverythingIsDoubtfulAgainAndAgain) {
   const auto a = Joined({.poll_ms = 50, .incoherent_ms = 50});
   server.Pause();
