@@ -170,7 +170,8 @@ bool ClientConnection::SendHit(const HitToSend& hit) {
   if (worker_.PopularityDue()) worker_.NotePopular(&hit.rule, hit.head, &stored);
 
   // What the socket does not take is kept by reference; only the tail is ours to copy.
-  const net::FilePlace file = body_size > 0 ? FileOf(hit.stored, 0) : net::FilePlace();
+  net::FilePlace file;
+  if (cache::BodyFile::IsWorthOne(body_size)) file = FileOf(hit.stored, 0);
   const net::IoResult written =
       stream_.Write({pieces.data(), count}, /*last=*/!keep_alive_, file);
   if (written.status == net::IoStatus::kError) {

@@ -85,7 +85,8 @@ IoResult Stream::Read(char* into, size_t size) {
   }
 }
 
-IoResult Stream::WritePlain(std::span<const iovec> pieces, int flags) {
+[[gnu::always_inline]] inline IoResult Stream::WritePlain(std::span<const iovec> pieces,
+                                                           int flags) {
   // The kernel takes one piece sooner than several: what is small is put together here.
   constexpr size_t kGather = 4096;
   char gathered[kGather];

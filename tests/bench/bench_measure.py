@@ -1,6 +1,8 @@
 """Reading what a process used: CPU time, memory, system calls. Linux, /proc."""
+import argparse
 import contextlib
 import os
+import pathlib
 import re
 import signal
 import socket
@@ -15,6 +17,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def parser_of(text):
+    """For a script that needs the binary and what compare.sh has built."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    parser = argparse.ArgumentParser(description=text.split("\n", maxsplit=1)[0])
+    parser.add_argument("--satchel", default=os.environ.get(
+        "SATCHEL_BINARY", str(root / "build/bench-release/bin/satchel")))
+    parser.add_argument("--tools", type=pathlib.Path, default=root / "build/bench-tools",
+                        help="where compare.sh has built load_client and origin_server")
+    return parser
 
 
 def pin(core):

@@ -7,7 +7,6 @@ Needs valgrind, which counts (callgrind, access log on, 64 connections); counts 
 else the machine does. The share is user time over all processor time of a run without valgrind. What
 callgrind has found stays in --keep DIR, for callgrind_annotate.
 """
-import argparse
 import os
 import pathlib
 import re
@@ -18,10 +17,9 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bench_cells import Load  # noqa: E402
-from bench_measure import origin_server, stat_of, stop  # noqa: E402
+from bench_measure import origin_server, parser_of, stat_of, stop  # noqa: E402
 from bench_targets import Satchel  # noqa: E402
 
-ROOT = pathlib.Path(__file__).parents[2]
 CELLS = {  # path, further options of load_client
     "hit 1 KiB": ("/size/1024",),
     "hit 100 KiB": ("/size/102400",),
@@ -95,11 +93,7 @@ def user_share(arguments, origin_port, folder, cell):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--satchel", default=os.environ.get(
-        "SATCHEL_BINARY", str(ROOT / "build/bench-release/bin/satchel")))
-    parser.add_argument("--tools", type=pathlib.Path, default=ROOT / "build/bench-tools",
-                        help="where compare.sh has built load_client and origin_server")
+    parser = parser_of(__doc__)
     parser.add_argument("--count", type=int, default=3000, help="requests that are counted")
     parser.add_argument("--keep", type=pathlib.Path, metavar="DIR")
     arguments = parser.parse_args()

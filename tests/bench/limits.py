@@ -7,9 +7,7 @@
 Starts a private redis-server and Satchel on free ports of the loopback, Redis and the client on core
 1, Satchel with one worker on core 0. Prints a table. See "Limits" in README.md.
 """
-import argparse
 import json
-import os
 import pathlib
 import re
 import socket
@@ -20,6 +18,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from bench_measure import (CLIENT_CORE, SERVER_CORE, cpu_seconds, free_port, origin_server,  # noqa: E402
+                           parser_of,
                            pin, stop, tree, wait_for_port)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -199,11 +198,7 @@ def satchel_costs(arguments, redis, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--satchel", default=os.environ.get(
-        "SATCHEL_BINARY", str(ROOT / "build/bench-release/bin/satchel")))
-    parser.add_argument("--tools", type=pathlib.Path, default=ROOT / "build/bench-tools",
-                        help="where compare.sh has built load_client and origin_server")
+    parser = parser_of(__doc__)
     parser.add_argument("--ms", type=int, default=2000, help="length of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--redis-only", action="store_true")

@@ -6,7 +6,6 @@
 Starts a private redis-server and Satchel on free ports of the loopback; Redis, the origin and the
 client on core 1, Satchel with one worker on core 0. Prints tables. See "Shared tier" in README.md.
 """
-import argparse
 import http.client
 import json
 import os
@@ -20,9 +19,9 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from bench_measure import (SERVER_CORE, cpu_seconds, free_port, origin_server, pin,  # noqa: E402
+from bench_measure import (SERVER_CORE, cpu_seconds, free_port, origin_server, parser_of, pin,  # noqa: E402
                            stop, tree, wait_for_port)
-from limits import ROOT, Redis, load  # noqa: E402
+from limits import Redis, load  # noqa: E402
 
 CONFIG = """version: 1
 workers: 1
@@ -189,11 +188,7 @@ def purge_while_serving(arguments, folder, redis, origin):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--satchel", default=os.environ.get(
-        "SATCHEL_BINARY", str(ROOT / "build/bench-release/bin/satchel")))
-    parser.add_argument("--tools", type=pathlib.Path, default=ROOT / "build/bench-tools",
-                        help="where compare.sh has built load_client and origin_server")
+    parser = parser_of(__doc__)
     parser.add_argument("--purge-bench", type=pathlib.Path,
                         help="the executable: its measurements with Redis and its races as well")
     parser.add_argument("--ms", type=int, default=2000, help="length of one measurement")
