@@ -19,7 +19,7 @@ work=$(mktemp -d)
 started=()
 passed=0
 failed=0
-pid='' shop='' redis_pid='' redis_url='' status='' seconds='' # set by start, start_shop, start_redis and ask
+pid='' shop='' redis_pid='' redis_url='' status='' # set by start, start_shop, start_redis and ask
 
 finish() {
   local code=$? pid end log
@@ -114,13 +114,9 @@ start_instance() {
   wait_for "http://127.0.0.1:$3/readyz"
 }
 
-# ask CURL-ARGUMENTS...: one request. Sets $status and $seconds; header NAME and body read the answer.
+# ask CURL-ARGUMENTS...: one request. Sets $status; header NAME and body read the answer.
 ask() {
-  local out
-  out=$(curl -sS --max-time 20 -D "$work/.head" -o "$work/.body" -w '%{http_code} %{time_total}' "$@") ||
-    out="000 0"
-  status=${out% *}
-  seconds=${out#* }
+  status=$(curl -sS --max-time 20 -D "$work/.head" -o "$work/.body" -w '%{http_code}' "$@") || status=000
 }
 header() { tr -d '\r' <"$work/.head" | sed -n "s/^$1: *//Ip" | tail -n 1; }
 body() { cat "$work/.body"; }
@@ -133,10 +129,6 @@ expect() {
 # same WHAT ACTUAL EXPECTED: to the letter.
 same() {
   if [ "$2" = "$3" ]; then ok "$1"; else no "$1: expected $3, got ${2:-nothing}"; fi
-}
-# expect_less WHAT A B: numbers, A < B.
-expect_less() {
-  if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a < b) }'; then ok "$1"; else no "$1: $2 is not below $3"; fi
 }
 
 # origin_calls REQUEST: how often the shop itself saw it, e.g. origin_calls 'GET /api/books/7'.

@@ -241,7 +241,7 @@ TEST_F(RedisStoreTest, AHungServerIsAnErrorWithinTheDeadlineOfBothSteps) {
   EXPECT_EQ(a.Find(), "error");
   const int64_t took = net::EventLoop::ReadClockMs() - start;
   EXPECT_GE(took, 40);
-  EXPECT_LT(took, 400);
+  EXPECT_LT(took, 4000);  // 80, where the machine is not busy
   EXPECT_EQ(a.store->counters().deadline_misses.Get(), 1u);
   server_.Continue();
   EXPECT_TRUE(TurnUntil(a.loop, [&] { return a.Find() == "hello"; }));
