@@ -117,12 +117,14 @@ class Parser {
   void ReadBlocks() {
     if (const auto workers = Single("workers")) ReadWorkers(*workers);
     if (const auto defaults = Single("defaults")) ParseDefaults(*defaults, &defaults_);
-    ForEachItem("listeners", [&](const Cursor& item) { ParseListener(item, &config_); });
-    ForEachNamed("upstreams", [&](const std::string& name, const Cursor& item) {
+    empty_listeners_ =
+        ForEachItem("listeners", [&](const Cursor& item) { ParseListener(item, &config_); });
+    empty_upstreams_ = ForEachNamed("upstreams", [&](const std::string& name, const Cursor& item) {
       ParseUpstream(name, item, &config_);
     });
     if (const auto stores = Single("stores")) ParseStores(*stores, &config_);
-    ForEachItem("rules", [&](const Cursor& item) { ParseRule(item, defaults_, &config_); });
+    empty_rules_ =
+        ForEachItem("rules", [&](const Cursor& item) { ParseRule(item, defaults_, &config_); });
     ForEachNamed("plans", [&](const std::string& name, const Cursor& item) {
       ParsePlan(name, item, &config_);
     });
@@ -159,8 +161,10 @@ class Parser {
     return found;
   }
 
+  // Both return a block that is there and holds nothing.
   template <typename Use>
-  void ForEachItem(std::string_view key, Use use) {
+  std::optional<Cursor> ForEachItem(std::string_view key, Use use) {
+    std::optional<Cursor> empty;
     size_t count = 0;
     for (MapReader& map : maps_) {
       const auto list = map.Take(key);
@@ -169,23 +173,27 @@ class Parser {
         list->Error("is no list; write entries that begin with \"- \"");
         continue;
       }
+      if (list->node().items.empty()) empty.emplace(*list);
       for (size_t i = 0; i < list->node().items.size(); ++i) {
         if (++count > kMaxListItems) {
           list->Error("has more than 10000 entries; write fewer");
-          return;
+          return empty;
         }
         use(list->Item(i));
       }
     }
+    return empty;
   }
 
   template <typename Use>
-  void ForEachNamed(std::string_view key, Use use) {
+  std::optional<Cursor> ForEachNamed(std::string_view key, Use use) {
+    std::optional<Cursor> empty;
     std::vector<std::string> seen;
     for (MapReader& outer : maps_) {
       const auto value = outer.Take(key);
       if (!value) continue;
       MapReader map(*value, "a map of " + std::string(key));
+      if (map.ok() && value->node().items.empty()) empty.emplace(*value);
       for (const auto& [name, item] : map.All()) {
         if (std::find(seen.begin(), seen.end(), name) != seen.end()) {
           item.Error("stands in another file already; keep one of them");
@@ -195,27 +203,29 @@ class Parser {
         use(name, item);
       }
     }
+    return empty;
   }
 
   void CheckWhole(const Cursor& root) {
     const auto written = [&](std::string_view key) {
       return std::any_of(maps_.begin(), maps_.end(), [&](MapReader& map) { return map.Has(key); });
     };
-    if (config_.listeners.empty()) {
-      root.Error(written("listeners")
-                     ? "\"listeners\" is empty; write [{name: web, address: \"0.0.0.0:8080\"}]"
-                     : "\"listeners\" is missing; write listeners: [{name: web, address: "
-                       "\"0.0.0.0:8080\"}]");
+    // Where a block is written and holds something, what is wrong there is said already.
+    if (!written("listeners")) {
+      root.Error(
+          "\"listeners\" is missing; write listeners: [{name: web, address: \"0.0.0.0:8080\"}]");
+    } else if (config_.listeners.empty() && empty_listeners_) {
+      empty_listeners_->Error("is empty; write [{name: web, address: \"0.0.0.0:8080\"}]");
     }
-    if (config_.upstreams.empty()) {
-      root.Error(written("upstreams")
-                     ? "\"upstreams\" is empty; write {app: {servers: [\"127.0.0.1:3000\"]}}"
-                     : "\"upstreams\" is missing; write upstreams: {app: {servers: "
-                       "[\"127.0.0.1:3000\"]}}");
+    if (!written("upstreams")) {
+      root.Error(
+          "\"upstreams\" is missing; write upstreams: {app: {servers: [\"127.0.0.1:3000\"]}}");
+    } else if (config_.upstreams.empty() && empty_upstreams_) {
+      empty_upstreams_->Error("is empty; write {app: {servers: [\"127.0.0.1:3000\"]}}");
     }
     if (!config_.rules.empty()) return;
     if (written("rules")) {
-      root.Error("\"rules\" is empty; write at least one, or remove the key");
+      if (empty_rules_) empty_rules_->Error("is empty; write at least one, or remove the key");
     } else if (config_.upstreams.size() > 1) {
       root.Error(
           "\"rules\" is missing and there are several upstreams; write rules: [{name: all, match: "
@@ -290,6 +300,9 @@ class Parser {
   std::deque<MapReader> maps_;
   Config config_ = DefaultConfig();
   RuleDefaults defaults_;
+  std::optional<Cursor> empty_listeners_;
+  std::optional<Cursor> empty_upstreams_;
+  std::optional<Cursor> empty_rules_;
 };
 
 }  // namespace

@@ -112,6 +112,22 @@ TEST(ConfigParserTest, WhatIsMissingIsNamedWithAnExample) {
   EXPECT_EQ(ErrorsOf("- a\n"), "rules.yaml:1:1: is a list, not a configuration; write a map\n");
 }
 
+TEST(ConfigParserTest, ABlockThatIsEmptyAndOneOfTheWrongKindAreOneMistakeEach) {
+  EXPECT_EQ(ErrorsOf("version: 1\nlisteners: []\nupstreams: {}\nrules: []\n"),
+            "rules.yaml:2:12: listeners: is empty; write [{name: web, address: "
+            "\"0.0.0.0:8080\"}]\n"
+            "rules.yaml:3:12: upstreams: is empty; write {app: {servers: [\"127.0.0.1:3000\"]}}\n"
+            "rules.yaml:4:8: rules: is empty; write at least one, or remove the key\n");
+  EXPECT_EQ(ErrorsOf("version: 1\nlisteners: {web: {}}\nupstreams: [{name: a}]\nrules: {a: {}}\n"),
+            "rules.yaml:2:12: listeners: is no list; write entries that begin with \"- \"\n"
+            "rules.yaml:3:12: upstreams: is a list, not a map of upstreams; write a map\n"
+            "rules.yaml:4:8: rules: is no list; write entries that begin with \"- \"\n");
+  EXPECT_EQ(ErrorsOf("version: 1\nlisteners:\nupstreams:\nrules:\n"),
+            "rules.yaml:2:1: listeners: has no value; write one or remove the key\n"
+            "rules.yaml:3:1: upstreams: has no value; write one or remove the key\n"
+            "rules.yaml:4:1: rules: has no value; write one or remove the key\n");
+}
+
 TEST(ConfigParserTest, AnotherVersionIsRefused) {
   EXPECT_EQ(ErrorsOf("version: 2\n" + std::string(kFrame.substr(11))),
             "rules.yaml:1:10: version: \"2\" is an unknown version; write version: 1\n");
