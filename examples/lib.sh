@@ -130,6 +130,10 @@ expect() {
 same() {
   if [ "$2" = "$3" ]; then ok "$1"; else no "$1: expected $3, got ${2:-nothing}"; fi
 }
+# expect_less WHAT A B: numbers, A < B.
+expect_less() {
+  if awk -v a="$2" -v b="$3" 'BEGIN { exit !(a < b) }'; then ok "$1"; else no "$1: $2 is not below $3"; fi
+}
 
 # origin_calls REQUEST: how often the shop itself saw it, e.g. origin_calls 'GET /api/books/7'.
 origin_calls() {

@@ -193,11 +193,19 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
     return;
   }
   KeepOwnFields(head.fields, update.fields);
-  TellLeader();
-  if (!update.verdict.store) {
+  if (update.verdict.store) {
+    KeepConfirmed(old, updated, update, with);
+  } else {
     Tell(redis::FleetLock::News::kEach);
-    return;
   }
+  // Last: who has this answer, and asks another worker next, finds all of the above done.
+  TellLeader();
+}
+
+// What a 304 says beyond the response it made for this request.
+void FillTask::KeepConfirmed(const cache::StoredPtr& old, const cache::StoredPtr& updated,
+                             const cache::UpdateResult& update,
+                             const cache::StoredResponse::Update& with) {
   if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
     worker_.LearnEquivalents(*updated, job_.rule->cache, asked_sequence_);
   }
@@ -207,7 +215,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   } else if (!named_.empty()) {
     // Confirmed for those who have selected it so far too (4.3.4).
     const cache::StoredPtr same =
-        cache::StoredResponse::WithFields(*old, update.fields, facts, with);
+        cache::StoredResponse::WithFields(*old, update.fields, update.verdict.facts, with);
     cache::FillPermit permit = worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
     if (permit && permit.CompleteWith(same, true) && worker_.remote() != nullptr) {
       worker_.remote()->Put(same, job_.rule->cache, nullptr);

@@ -25,7 +25,7 @@ expect "satchel warm says that it is so" \
   "$("$SATCHEL" warm --admin "127.0.0.1:$admin1" --quiet --file "$here/front.txt")" "2 request(s), *2 fresh"
 
 # The host is part of the key, and a client would use one name for both instances.
-records() { redis-cli -p "$redis_port" --scan --pattern 'satchel:3:*' | grep -vc ':lock$' || true; }
+records() { redis-cli -u "$redis_url" --scan --pattern 'satchel:3:*' | grep -vc ':lock$' || true; }
 before=$(records)
 ask "$one/api/books/7" -H 'Host: shop.example'
 expect "the first instance fetches" "$status $(header cache-status)" "200 *fwd=uri-miss*"

@@ -57,6 +57,22 @@ TEST_F(VariantsTest, E4_AMissByVaryNamesTheOtherVariants) {
   EXPECT_EQ(origin.RequestCount(), 3u);
 }
 
+// Whoever has the answer to the third request may ask any worker next.
+TEST_F(VariantsTest, E4_WhatWasConfirmedIsRenewedBeforeAnybodyHasTheAnswer) {
+  AnswerOddAndEven();
+  Start();
+  std::vector<RawClient> clients;  // over all workers
+  for (int i = 0; i < 8; ++i) clients.push_back(satchel->Connect());
+  for (int round = 0; round < 200; ++round) {
+    const std::string target = "/" + std::to_string(round);
+    RawClient& asking = clients[static_cast<size_t>(round) % clients.size()];
+    RawClient& after = clients[static_cast<size_t>(round / 8 + round + 1) % clients.size()];
+    ASSERT_EQ(asking.Get(target, {{"X-V", "1"}}).body, "odd");
+    ASSERT_EQ(asking.Get(target, {{"X-V", "3"}}).Get("X-Validated-For"), "3");
+    ASSERT_EQ(after.Get(target, {{"X-V", "1"}}).Get("X-Validated-For"), "3") << round;
+  }
+}
+
 TEST_F(VariantsTest, E4_AConditionOfTheClientsOwnGoesAsItIs) {
   AnswerOddAndEven();
   Start();
