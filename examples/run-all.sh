@@ -15,7 +15,14 @@ fi
 
 scripts=()
 if [ $# -gt 0 ]; then
-  for name in "$@"; do scripts+=("$root/examples/$name/check.sh"); done
+  for name in "$@"; do
+    script=$root/examples/$name/check.sh
+    if [ ! -f "$script" ]; then
+      echo "run-all.sh: there is no example \"$name\"; see examples/README.md" >&2
+      exit 2
+    fi
+    scripts+=("$script")
+  done
 else
   scripts=("$root"/examples/*/check.sh "$root/deploy/check.sh")
 fi
@@ -29,6 +36,12 @@ for script in "${scripts[@]}"; do
   printf '%s\n' "$output" | grep -v '^checks: ' || true
   good=$(printf '%s\n' "$output" | grep -c '^  ok ' || true)
   bad=$(printf '%s\n' "$output" | grep -c '^  FAILED ' || true)
+  # What the shell itself complains of (a name that is not set, a command that is not there) may
+  # have left a check without its sense.
+  if complaints=$(printf '%s\n' "$output" | grep -E '\.sh: line [0-9]+: '); then
+    echo "  FAILED  the script: $(printf '%s\n' "$complaints" | head -n 1)"
+    bad=$((bad + 1))
+  fi
   # A script that ended early without naming a failure is one.
   if [ "$code" -ne 0 ] && [ "$bad" -eq 0 ]; then
     echo "  FAILED  $(basename "$(dirname "$script")")/check.sh ended with exit code $code"
