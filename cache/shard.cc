@@ -165,6 +165,18 @@ bool Shard::Exchange(const CacheKey& key, const StoredPtr& old, StoredPtr now, s
   return true;
 }
 
+void Shard::Drop(const CacheKey& key, const StoredResponse& response, Victims& victims) {
+  uint32_t next;
+  for (uint32_t id = FirstOf(static_cast<uint32_t>(key.hash())); id != Entry::kNone; id = next) {
+    next = slab_.link(id).next;
+    const StoredResponse& held = *slab_[id].response;
+    if (Holds(id, key) && held.facts().received == response.facts().received &&
+        held.vary() == response.vary() && held.vary_values() == response.vary_values()) {
+      TakeOut(id, victims);
+    }
+  }
+}
+
 uint32_t Shard::EntryOf(const CacheKey& key, const StoredPtr& response) const {
   uint32_t id = FirstOf(static_cast<uint32_t>(key.hash()));
   while (id != Entry::kNone && slab_[id].response != response) id = slab_.link(id).next;

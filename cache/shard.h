@@ -55,6 +55,8 @@ class Shard {
               size_t vary_limit, Victims& victims);
   // If `old` is still there: `now` takes its place, which must cost the same; null takes it out.
   void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now, Victims& victims);
+  // Takes out that response, whatever object stands for it by now.
+  void Drop(const CacheKey& key, const StoredResponse& response, Victims& victims);
   bool Has(const CacheKey& key, const StoredPtr& response) const {
     return EntryOf(key, response) != Entry::kNone;
   }

@@ -48,8 +48,12 @@ std::vector<StoredPtr> Store::Variants(const CacheKey& key) {
   return out;
 }
 
-void Store::Drop(const CacheKey& key, const StoredPtr& response) {
-  impl_->Replace(key, response, nullptr);
+void Store::Drop(const CacheKey& key, const StoredResponse& response) {
+  impl_->Drop(key, response);
+}
+
+void Store::LimitFiles(size_t files) {
+  impl_->most_files.store(files, std::memory_order_relaxed);
 }
 
 bool Store::LayInFile(const StoredPtr& response) { return impl_->LayInFile(response); }
@@ -118,7 +122,10 @@ static bool IsStored(const Shard& shard, const CacheKey& key, const RequestHead&
                      const Overrides& overrides, const PriorLookup& known) {
   if (known.seen == nullptr) return false;
   const StoredResponse* now = shard.Peek(key, request, overrides);
-  return now != nullptr && now != known.seen->get();
+  const StoredResponse* seen = known.seen->get();
+  // Another object alone says nothing: it may be the same response, marked by a purge or with its
+  // body in a file, or one that was already there when what was seen came from another store.
+  return now != nullptr && (seen == nullptr || now->facts().received > seen->facts().received);
 }
 
 // With the shard's lock held: is somebody fetching what the request asks for, or done with it?

@@ -22,8 +22,9 @@ struct SearchVariance;
 
 // What a caller knows already that wants to fetch.
 struct PriorLookup {
-  // What Lookup() gave it, perhaps null. Whoever fetched what was missing, and stored it since, is
-  // then not asked for it a second time. No pointer: whatever is stored, it is fetched.
+  // What it found, in this store or another, perhaps nothing. If what is stored now arrived later,
+  // somebody has fetched it since, and nobody is asked for it a second time. No pointer: whatever is
+  // stored, it is fetched.
   const StoredPtr* seen = nullptr;
   // What the answer is selected by, where more is known than the store has. May be null.
   const VarySpec* vary = nullptr;
@@ -96,11 +97,13 @@ class Store {
   // All variants of the key that no purge ended, the last used first: for a request that none of
   // them was stored for (RFC 9111 4.1).
   std::vector<StoredPtr> Variants(const CacheKey& key);
-  // Takes this one out, if it is still there.
-  void Drop(const CacheKey& key, const StoredPtr& response);
+  // Takes this one out, or what a purge or a file for its body has put in its place since.
+  void Drop(const CacheKey& key, const StoredResponse& response);
   // Lays the body of a stored response into a file (BodyFile) for those who meet it from now on; it
   // is copied once. False: it is in one, it is no longer stored, or there is no room for a file.
   bool LayInFile(const StoredPtr& response);
+  // In place of what Options says. Files beyond it stay as long as their responses do.
+  void LimitFiles(size_t files);
 
   // A response that was just stored answers other queries of its path too (No-Vary-Search). `asked`:
   // the last purge known when the origin was asked for it, or confirmed it.

@@ -228,15 +228,28 @@ void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr n
   Discard(victims);
 }
 
+void Store::Impl::Drop(const CacheKey& key, const StoredResponse& response) {
+  Shard& shard = ShardOf(key.hash());
+  Victims victims;
+  {
+    const std::lock_guard lock(shard.mutex);
+    shard.Drop(key, response, victims);
+  }
+  invalidations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
+  Discard(victims);
+}
+
 bool Store::Impl::LayInFile(const StoredPtr& response) {
-  if (response->body().file() >= 0 || options.files.files == 0) return false;
+  const BodyFile::Limits limits{.files = most_files.load(std::memory_order_relaxed),
+                                .bytes = options.files.bytes};
+  if (response->body().file() >= 0 || limits.files == 0) return false;
   const CacheKey key{std::string(response->key())};
   Shard& shard = ShardOf(key.hash());
   {
     const std::lock_guard lock(shard.mutex);
     if (!shard.Has(key, response)) return false;
   }
-  Body body = response->body().InFile(options.files);
+  Body body = response->body().InFile(limits);
   if (body.file() < 0) {
     files_refused.fetch_add(1, std::memory_order_relaxed);
     return false;

@@ -51,6 +51,7 @@ struct Store::Impl {
   void Clear();
   // Puts what a purge made of a stored response in its place, or (null) takes it out.
   void Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now);
+  void Drop(const CacheKey& key, const StoredResponse& response);
 
   bool LayInFile(const StoredPtr& response);
 
@@ -75,6 +76,7 @@ struct Store::Impl {
   std::atomic<uint64_t> rejected_too_large{0};
   std::atomic<uint64_t> invalidations{0};
   std::atomic<uint64_t> files_refused{0};
+  std::atomic<size_t> most_files{options.files.files};
 
  private:
   bool EvictSome(size_t needed, Shard& own);

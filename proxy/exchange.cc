@@ -176,7 +176,8 @@ void Exchange::ActOn(const cache::Store::Found& found) {
     case Action::kServe:
     case Action::kServeStaleAndRefresh: {
       const bool fresh = stored_->facts().IsFreshAt(now);
-      if (!from_remote_) Add(worker_.metrics().l1_hits);
+      // Who had to look again has missed once already.
+      if (!from_remote_ && restarts_ == 0) Add(worker_.metrics().l1_hits);
       outcome_ = fresh ? Outcome::kHit : Outcome::kStale;
       tier_ = from_remote_ ? "l2" : "l1";
       cache_status_.hit = true;
@@ -207,7 +208,7 @@ void Exchange::ActOn(const cache::Store::Found& found) {
     case Action::kFetch:
       break;
   }
-  if (!asked_remote_) Add(worker_.metrics().l1_misses);
+  if (!asked_remote_ && restarts_ == 0) Add(worker_.metrics().l1_misses);
   cache_status_.forward = cache::ForwardFor(decision_.reason);
   // Only a GET for the whole response may lead others; ranges of a growing response are served to
   // followers, so a range joins where somebody fetches the whole.

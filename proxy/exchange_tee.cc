@@ -109,7 +109,7 @@ void Exchange::Freshen(const cache::UpdateResult& update, const cache::HeaderMap
   const cache::StoredPtr updated =
       WithUpdate(*stored_, update, head_, rule_->cache,
                  {.more_tags = tags.ids(), .purge_sequence = asked_sequence_});
-  if (updated->vary() != stored_->vary()) worker_.store().Drop(key_, stored_);
+  if (updated->vary() != stored_->vary()) worker_.store().Drop(key_, *stored_);
   if (!permit.CompleteWith(updated, true)) {
     permit.Release(Reason::kPurged);
     return;

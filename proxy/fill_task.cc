@@ -302,19 +302,19 @@ void FillTask::OnEnd(cache::HeaderMap& trailers) {
       cache::RemoveForbiddenTrailers(trailers);
       http1::AppendFields(lines, trailers);
     }
+    // The answer to a validation ends what was to be validated, also where it is selected by other
+    // fields and so does not take its place (RFC 9111 4.3.3); before anybody has the end of it.
+    if (job_.stored && !pass &&
+        (head_->vary() != job_.stored->vary() ||
+         head_->vary_values() != job_.stored->vary_values())) {
+      worker_.store().Drop(job_.key, *job_.stored);
+    }
     cache::StoredPtr stored = FinishTagged(std::move(lines), fetch_time);
     stored_answer_ = stored != nullptr;
     if (stored && answers_others_) {
       worker_.LearnEquivalents(*stored, job_.rule->cache, asked_sequence_);
     }
     if (pass) Add(worker_.metrics().bounds, Bound::kMaxObject);
-    // The answer to a validation ends what was to be validated, also where it is selected by other
-    // fields and so does not take its place (RFC 9111 4.3.3).
-    if (stored && job_.stored &&
-        (stored->vary() != job_.stored->vary() ||
-         stored->vary_values() != job_.stored->vary_values())) {
-      worker_.store().Drop(job_.key, job_.stored);
-    }
     if (stored && job_.part && job_.prefix) {
       stored = worker_.store().Grow(job_.key, *job_.head, job_.rule->cache, *job_.prefix, stored);
     }

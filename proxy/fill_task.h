@@ -89,8 +89,10 @@ class FillTask final : public FetchHandler,
   bool CheckStored();
   void KeepOwnFields(const cache::HeaderMap& received, const cache::HeaderMap& stored);
   void OnNotModified(const cache::ResponseHead& head);
-  void KeepConfirmed(const cache::StoredPtr& old, const cache::StoredPtr& updated,
-                     const cache::UpdateResult& update, const cache::StoredResponse::Update& with);
+  cache::StoredPtr KeepConfirmed(const cache::StoredResponse& old,
+                                 const cache::StoredResponse& updated,
+                                 const cache::UpdateResult& update,
+                                 const cache::StoredResponse::Update& with);
   bool SelectNamed(const cache::ResponseHead& head);
   bool CompleteFromPrefix(const cache::ResponseHead& head);
   void FetchWhole();

@@ -59,6 +59,9 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   update.verdict.facts = facts;
   const cache::StoredPtr updated =
       WithUpdate(*old, update, *job_.head, job_.rule->cache, with, !named_.empty());
+  // First: who has this answer, and asks another worker next, finds what it says of others done.
+  const cache::StoredPtr other =
+      update.verdict.store ? KeepConfirmed(*old, *updated, update, with) : nullptr;
   if (!Complete(updated, update.verdict.store)) {
     // What the origin confirmed was purged meanwhile.
     revalidated_ = stored_answer_ = false;
@@ -66,34 +69,35 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
     return;
   }
   KeepOwnFields(head.fields, update.fields);
-  if (update.verdict.store) {
-    KeepConfirmed(old, updated, update, with);
-  } else {
-    Tell(redis::FleetLock::News::kEach);
-  }
-  // Last: who has this answer, and asks another worker next, finds all of the above done.
-  TellLeader();
-}
-
-// What a 304 says beyond the response it made for this request.
-void FillTask::KeepConfirmed(const cache::StoredPtr& old, const cache::StoredPtr& updated,
-                             const cache::UpdateResult& update,
-                             const cache::StoredResponse::Update& with) {
-  if (update.fields.Has(cache::FieldId::kNoVarySearch)) {
+  if (update.verdict.store && update.fields.Has(cache::FieldId::kNoVarySearch)) {
     worker_.LearnEquivalents(*updated, job_.rule->cache, asked_sequence_);
   }
-  RenewRemotely(old, updated);
-  if (updated->vary() != old->vary()) {
-    worker_.store().Drop(job_.key, old);
-  } else if (!named_.empty()) {
-    // Confirmed for those who have selected it so far too (4.3.4).
-    const cache::StoredPtr same =
-        cache::StoredResponse::WithFields(*old, update.fields, update.verdict.facts, with);
-    cache::FillPermit permit = worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
-    if (permit && permit.CompleteWith(same, true) && worker_.remote() != nullptr) {
-      worker_.remote()->Put(same, job_.rule->cache, nullptr);
-    }
+  TellLeader();
+  if (!update.verdict.store) {
+    Tell(redis::FleetLock::News::kEach);
+    return;
   }
+  RenewRemotely(old, updated);
+  if (other && worker_.remote() != nullptr) {
+    worker_.remote()->Put(other, job_.rule->cache, nullptr);
+  }
+}
+
+// What a 304 says beyond the response that it makes for this request. Returns what it renewed for
+// those who have selected that so far (4.3.4).
+cache::StoredPtr FillTask::KeepConfirmed(const cache::StoredResponse& old,
+                                         const cache::StoredResponse& updated,
+                                         const cache::UpdateResult& update,
+                                         const cache::StoredResponse::Update& with) {
+  if (updated.vary() != old.vary()) {
+    worker_.store().Drop(job_.key, old);
+    return nullptr;
+  }
+  if (named_.empty()) return nullptr;
+  cache::StoredPtr same =
+      cache::StoredResponse::WithFields(old, update.fields, update.verdict.facts, with);
+  cache::FillPermit permit = worker_.store().LeadPart(job_.key, *job_.head, job_.rule->cache);
+  return permit && permit.CompleteWith(same, true) ? same : nullptr;
 }
 
 // Nothing that is stored is of use: asks again, without conditions and for all of it.

@@ -65,6 +65,22 @@ cache::Store::Options StoreOptions(const rules::Config& config) {
   return options;
 }
 
+// How many descriptors bodies in files may take: half of what the connections leave, or a small
+// share of all.
+size_t FilesBeside(const rules::Config& config) {
+  const uint64_t descriptors = RaiseDescriptorLimit();
+  uint64_t wanted = 0;
+  for (const rules::Listener& listener : config.listeners) {
+    wanted += 2 * uint64_t{listener.max_connections};
+  }
+  if (descriptors < wanted) {
+    OpsLog().warn("only {} file descriptors allowed (ulimit -n); {} connections may want {}",
+                  descriptors, wanted / 2, wanted);
+  }
+  const uint64_t spare = descriptors - std::min(descriptors, wanted);
+  return std::min(kMaxBodyFiles, std::max(spare / 2, descriptors / 8));
+}
+
 }  // namespace
 
 Server::Server(RunOptions options)
@@ -132,26 +148,16 @@ bool Server::Start() {
 
 bool Server::StartWorkers() {
   const rules::Config& config = snapshot_->config;
-  const uint64_t descriptors = RaiseDescriptorLimit();
-  uint64_t wanted = 0;
-  for (const rules::Listener& listener : config.listeners) {
-    wanted += 2 * uint64_t{listener.max_connections};
-  }
-  if (descriptors < wanted) {
-    OpsLog().warn("only {} file descriptors allowed (ulimit -n); {} connections may want {}",
-                  descriptors, wanted / 2, wanted);
-  }
   if (config.l1.preallocate && !net::ReserveHeap(StoreOptions(config).capacity)) {
     OpsLog().error("stores.l1.preallocate: there is no memory of {} bytes to be had",
                    StoreOptions(config).capacity);
     return false;
   }
   cache::Store::Options store = StoreOptions(config);
-  // What the connections leave of the descriptors, or a small share of all. Files take memory of
-  // their own: beside what was taken at the start no more than a share of it.
-  const uint64_t spare = descriptors - std::min(descriptors, wanted);
-  store.files.files = std::min(kMaxBodyFiles, std::max(spare / 2, descriptors / 8));
-  store.files.bytes = config.l1.preallocate ? store.capacity / 8 : store.capacity;
+  store.files.files = FilesBeside(config);
+  // They take memory of their own, and what the heap gave up for them it may not give back to the
+  // system: a share of L1, no more.
+  store.files.bytes = store.capacity / 8;
   store_ = std::make_unique<cache::Store>(store);
   limits_ = std::make_unique<SharedLimits>();
   log_output_ = std::make_unique<LogOutput>(config.log.to);
@@ -296,6 +302,7 @@ std::vector<std::string> Server::TryReload(LoadedConfig loaded) {
 
   // Nothing below can fail.
   needs_restart_ = NeedsRestart(config);
+  store_->LimitFiles(FilesBeside(config));
   admin_.SetToken(config.admin.token);
   SetOpsLogLevel(config.log.level);
   log_output_->Redirect(config.log.to);

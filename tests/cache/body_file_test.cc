@@ -183,6 +183,17 @@ TEST_F(BodyFileStoreTest, FilesCountInTheBudgetAndAreClosedWithTheirResponses) {
   EXPECT_EQ(last->body().ToString(), bytes);  // who reads it still has it
 }
 
+TEST_F(BodyFileStoreTest, AnotherLimitHoldsForTheNextFile) {
+  Add("a");
+  Add("b");
+  ASSERT_TRUE(Lay("a"));
+  store.LimitFiles(1);
+  EXPECT_FALSE(Lay("b"));
+  EXPECT_GE(Stored("a")->body().file(), 0);
+  store.LimitFiles(2);
+  EXPECT_TRUE(Lay("b"));
+}
+
 TEST_F(BodyFileStoreTest, AStoreWithoutFilesMakesNone) {
   Store none({});
   Put(none, Response({.key = "k", .body = bytes}));

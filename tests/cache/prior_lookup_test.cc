@@ -42,7 +42,7 @@ TEST(PriorLookupTest, WhatWasRefreshedSinceTheLookupIsNotRefreshedAgain) {
   Store store({});
   Put(store, Response({.body = "old"}));
   const StoredPtr seen = store.Lookup(Key(), Get(), kRules).response;
-  Put(store, Response({.body = "new"}));
+  Put(store, Response({.date = 1, .body = "new"}));
   EXPECT_EQ(Begin(store, {.seen = &seen}), Role::kStored);
   EXPECT_FALSE(store.TryLead(Key(), Get(), kRules, {.seen = &seen}));
 }
@@ -53,6 +53,35 @@ TEST(PriorLookupTest, WhatWasSeenAndIsStillThereIsFetchedAnew) {
   const StoredPtr seen = store.Lookup(Key(), Get(), kRules).response;
   EXPECT_TRUE(store.TryLead(Key(), Get(), kRules, {.seen = &seen}));
   EXPECT_EQ(Begin(store, {.seen = &seen}), Role::kLeader);
+}
+
+// As when the shared tier had a newer one, which a purge keeps from being stored here.
+TEST(PriorLookupTest, WhatWasSeenElsewhereIsRefreshedThoughAnOlderOneIsStored) {
+  Store store({});
+  Put(store, Response({.body = "old"}));
+  const StoredPtr seen = Response({.date = 5, .body = "of another instance"});
+  EXPECT_TRUE(store.TryLead(Key(), Get(), kRules, {.seen = &seen}));
+  EXPECT_EQ(Begin(store, {.seen = &seen}), Role::kLeader);
+}
+
+TEST(PriorLookupTest, ABodyThatWasLaidInAFileSinceIsNoNewResponse) {
+  Store store({.files = {.files = 4, .bytes = size_t{1} << 20}});
+  Put(store, Response({.body = std::string(40 << 10, 'x')}));
+  const StoredPtr seen = store.Lookup(Key(), Get(), kRules).response;
+  ASSERT_TRUE(store.LayInFile(seen));
+  ASSERT_NE(store.Lookup(Key(), Get(), kRules).response, seen);
+  EXPECT_TRUE(store.TryLead(Key(), Get(), kRules, {.seen = &seen}));
+  store.Drop(Key(), *seen);
+  EXPECT_EQ(store.Lookup(Key(), Get(), kRules).response, nullptr);
+}
+
+TEST(PriorLookupTest, WhoDropsAnOldResponseLeavesTheOneThatTookItsPlace) {
+  Store store({});
+  Put(store, Response({.body = "old"}));
+  const StoredPtr seen = store.Lookup(Key(), Get(), kRules).response;
+  Put(store, Response({.date = 1, .body = "new"}));
+  store.Drop(Key(), *seen);
+  EXPECT_NE(store.Lookup(Key(), Get(), kRules).response, nullptr);
 }
 
 TEST(PriorLookupTest, WhatWasSeenAndIsGoneIsFetchedAnew) {

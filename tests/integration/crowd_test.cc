@@ -37,6 +37,9 @@ TEST_F(CrowdTest, WhoComesAsTheFetchEndsDoesNotFetchAgain) {
     for (RawClient& client : clients) ASSERT_EQ(client.Read().body, target);
   }
   EXPECT_EQ(origin.RequestCount(), kRounds);
+  // Each was looked up once, however often it had to look again.
+  EXPECT_EQ(satchel->ReadMetrics().Sum("satchel_tier_lookups_total", {"tier=\"l1\""}),
+            static_cast<double>(kRounds * kClients));
 }
 
 // A page in two languages, and one that is each principal's own.

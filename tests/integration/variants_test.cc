@@ -73,6 +73,37 @@ TEST_F(VariantsTest, E4_WhatWasConfirmedIsRenewedBeforeAnybodyHasTheAnswer) {
   }
 }
 
+TEST_F(VariantsTest, E4_WhoWaitedForAConfirmationFindsWhatItRenewedToo) {
+  AnswerOddAndEven();
+  Start();
+  std::vector<RawClient> clients;
+  for (int i = 0; i < 8; ++i) clients.push_back(satchel->Connect());
+  for (int round = 0; round < 40; ++round) {
+    const std::string target = "/" + std::to_string(round);
+    ASSERT_EQ(clients[0].Get(target, {{"X-V", "1"}}).body, "odd");
+    const double before = satchel->ReadMetrics().Sum("satchel_fills_followed_total");
+    const std::string name = std::to_string(round);
+    origin.On(target, [name](OriginExchange& exchange) {
+      exchange.Hold(name);
+      exchange.Respond({.status = 304,
+                        .fields = {{"ETag", "\"odd\""}, {"Vary", "X-V"}, {"X-Validated-For", "3"},
+                                   {"Cache-Control", "max-age=60"}}});
+    });
+    RawClient& leading = clients[static_cast<size_t>(round) % clients.size()];
+    RawClient& waiting = clients[static_cast<size_t>(round / 8 + round + 1) % clients.size()];
+    ASSERT_TRUE(leading.Send(Request("GET", target, {{"X-V", "3"}})));
+    ASSERT_TRUE(origin.WaitUntilHeld(name));
+    ASSERT_TRUE(waiting.Send(Request("GET", target, {{"X-V", "3"}})));
+    ASSERT_TRUE(Eventually([&] {
+      return satchel->ReadMetrics().Sum("satchel_fills_followed_total") > before;
+    }));
+    origin.Release(name);
+    ASSERT_EQ(waiting.Read().Get("X-Validated-For"), "3");
+    ASSERT_EQ(waiting.Get(target, {{"X-V", "1"}}).Get("X-Validated-For"), "3") << round;
+    ASSERT_EQ(leading.Read().body, "odd");
+  }
+}
+
 TEST_F(VariantsTest, E4_AConditionOfTheClientsOwnGoesAsItIs) {
   AnswerOddAndEven();
   Start();
