@@ -217,26 +217,26 @@ size_t Store::Impl::Invalidate(const CacheKey& key) {
   return removed;
 }
 
-void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now) {
+template <typename Change>
+void Store::Impl::Alter(const CacheKey& key, Change change) {
   Shard& shard = ShardOf(key.hash());
   Victims victims;
   {
     const std::lock_guard lock(shard.mutex);
-    shard.Replace(key, old, std::move(now), victims);
+    change(shard, victims);
   }
   invalidations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
   Discard(victims);
 }
 
+void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now) {
+  Alter(key, [&](Shard& shard, Victims& victims) {
+    shard.Replace(key, old, std::move(now), victims);
+  });
+}
+
 void Store::Impl::Drop(const CacheKey& key, const StoredResponse& response) {
-  Shard& shard = ShardOf(key.hash());
-  Victims victims;
-  {
-    const std::lock_guard lock(shard.mutex);
-    shard.Drop(key, response, victims);
-  }
-  invalidations.fetch_add(victims.responses.size(), std::memory_order_relaxed);
-  Discard(victims);
+  Alter(key, [&](Shard& shard, Victims& victims) { shard.Drop(key, response, victims); });
 }
 
 bool Store::Impl::LayInFile(const StoredPtr& response) {

@@ -79,6 +79,9 @@ struct Store::Impl {
   std::atomic<size_t> most_files{options.files.files};
 
  private:
+  // Under the shard's lock; what it takes out is let go of after it.
+  template <typename Change>
+  void Alter(const CacheKey& key, Change change);
   bool EvictSome(size_t needed, Shard& own);
   size_t EvictFrom(Shard& shard, double bound, size_t needed);
   uint32_t ExpiryUnits(const ResponseFacts& facts) const;

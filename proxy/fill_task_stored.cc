@@ -44,7 +44,7 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   verdict_reason_ = update.verdict.reason;
   revalidated_ = true;
   stored_answer_ = update.verdict.store;
-  cache::ResponseFacts facts = update.verdict.facts;
+  cache::ResponseFacts& facts = update.verdict.facts;
   facts.fetch_time = NoteFetchTime();
   if (!update.verdict.store) {
     // It answers this request and no other.
@@ -56,7 +56,6 @@ void FillTask::OnNotModified(const cache::ResponseHead& head) {
   const cache::StoredResponse::Update with{.more_tags = tags.ids(),
                                            .purge_sequence = asked_sequence_};
   const cache::StoredPtr old = job_.stored;
-  update.verdict.facts = facts;
   const cache::StoredPtr updated =
       WithUpdate(*old, update, *job_.head, job_.rule->cache, with, !named_.empty());
   // First: who has this answer, and asks another worker next, finds what it says of others done.

@@ -29,6 +29,8 @@ class BodyFileTest : public ProxyTest {
     }));
   }
 
+  void AskUntilRefused(int bodies);
+
   const std::string bytes = Numbers(kSize);
 };
 
@@ -126,19 +128,34 @@ TEST_F(BodyFileTest, WithoutDescriptorsBodiesAreSentFromMemory) {
   AskUntilFiled();
 }
 
-TEST_F(BodyFileTest, BesideMemoryTakenAtTheStartFilesHaveAnEighthOfIt) {
-  origin.Otherwise([&](OriginExchange& exchange) { exchange.Respond(Fresh(bytes)); });
-  SatchelConfig config = Config();
-  config.l1 = "size: 8MiB, preallocate: true";
-  Start(config);
-  const auto refused = [&] {
-    return satchel->ReadMetrics().Sum("satchel_l1_body_files_refused_total") > 0;
-  };
+// Many bodies, each asked for often, until one finds no room for its file.
+void BodyFileTest::AskUntilRefused(int bodies) {
   ASSERT_TRUE(Eventually([&] {
-    for (int i = 0; i < 10; ++i) EXPECT_TRUE(Get("/" + std::to_string(i)).body == bytes);
-    return refused();
+    for (int i = 0; i < bodies; ++i) EXPECT_TRUE(Get("/" + std::to_string(i)).body == bytes);
+    return satchel->ReadMetrics().Sum("satchel_l1_body_files_refused_total") > 0;
   }));
-  EXPECT_EQ(Files(), 5);  // of 200 KiB and a little in 1 MiB
+}
+
+TEST_F(BodyFileTest, FilesHaveAnEighthOfMemory) {
+  origin.Otherwise([&](OriginExchange& exchange) { exchange.Respond(Fresh(bytes)); });
+  for (const char* l1 : {"size: 8MiB", "size: 8MiB, preallocate: true"}) {
+    SatchelConfig config = Config();
+    config.l1 = l1;
+    Start(config);
+    AskUntilRefused(10);
+    EXPECT_EQ(Files(), 5) << l1;  // of 200 KiB and a little in 1 MiB
+  }
+}
+
+TEST_F(BodyFileTest, AReloadReckonsAnewWhatDescriptorsFilesMayTake) {
+  origin.Otherwise([&](OriginExchange& exchange) { exchange.Respond(Fresh(bytes)); });
+  const SatchelConfig config = Config();
+  Start(config);
+  const rlimit few{160, 160};
+  ASSERT_EQ(prlimit(satchel->process().pid(), RLIMIT_NOFILE, &few, nullptr), 0);
+  satchel->Reload(config);
+  AskUntilRefused(30);
+  EXPECT_EQ(Files(), 20);  // an eighth: connections may want more than all
 }
 
 }  // namespace
