@@ -52,9 +52,7 @@ void Store::Drop(const CacheKey& key, const StoredResponse& response) {
   impl_->Drop(key, response);
 }
 
-void Store::LimitFiles(size_t files) {
-  impl_->most_files.store(files, std::memory_order_relaxed);
-}
+void Store::LimitFiles(size_t files) { impl_->most_files.store(files, std::memory_order_relaxed); }
 
 bool Store::LayInFile(const StoredPtr& response) { return impl_->LayInFile(response); }
 

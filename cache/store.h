@@ -23,8 +23,8 @@ struct SearchVariance;
 // What a caller knows already that wants to fetch.
 struct PriorLookup {
   // What it found, in this store or another, perhaps nothing. If what is stored now arrived later,
-  // somebody has fetched it since, and nobody is asked for it a second time. No pointer: whatever is
-  // stored, it is fetched.
+  // somebody has fetched it since, and nobody is asked for it a second time. No pointer: whatever
+  // is stored, it is fetched.
   const StoredPtr* seen = nullptr;
   // What the answer is selected by, where more is known than the store has. May be null.
   const VarySpec* vary = nullptr;

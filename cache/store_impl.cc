@@ -230,9 +230,8 @@ void Store::Impl::Alter(const CacheKey& key, Change change) {
 }
 
 void Store::Impl::Replace(const CacheKey& key, const StoredPtr& old, StoredPtr now) {
-  Alter(key, [&](Shard& shard, Victims& victims) {
-    shard.Replace(key, old, std::move(now), victims);
-  });
+  Alter(key,
+        [&](Shard& shard, Victims& victims) { shard.Replace(key, old, std::move(now), victims); });
 }
 
 void Store::Impl::Drop(const CacheKey& key, const StoredResponse& response) {

@@ -108,8 +108,8 @@ TEST_F(SearchVarianceTierTest, J2_NothingAnswersForAUriThatWasInvalidatedSince) 
   // None of the others knows that the two are the same; each knows what was invalidated.
   EXPECT_EQ(fleet[2]->Send("DELETE", "/p?a=1&utm=y").status, 200);
   // The message to the others is on its way.
-  ASSERT_TRUE(Eventually(
-      [&] { return fleet[1]->ReadMetrics().Sum("satchel_purge_table_records") > 0; }));
+  ASSERT_TRUE(
+      Eventually([&] { return fleet[1]->ReadMetrics().Sum("satchel_purge_table_records") > 0; }));
   EXPECT_EQ(fleet[1]->Get("/p?a=1&utm=y").body, "/p?a=1&utm=y #3");
   EXPECT_TRUE(Hit(fleet[2]->Get("/p?a=1&utm=z")));
 }

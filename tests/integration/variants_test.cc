@@ -86,7 +86,9 @@ TEST_F(VariantsTest, E4_WhoWaitedForAConfirmationFindsWhatItRenewedToo) {
     origin.On(target, [name](OriginExchange& exchange) {
       exchange.Hold(name);
       exchange.Respond({.status = 304,
-                        .fields = {{"ETag", "\"odd\""}, {"Vary", "X-V"}, {"X-Validated-For", "3"},
+                        .fields = {{"ETag", "\"odd\""},
+                                   {"Vary", "X-V"},
+                                   {"X-Validated-For", "3"},
                                    {"Cache-Control", "max-age=60"}}});
     });
     RawClient& leading = clients[static_cast<size_t>(round) % clients.size()];
@@ -94,9 +96,8 @@ TEST_F(VariantsTest, E4_WhoWaitedForAConfirmationFindsWhatItRenewedToo) {
     ASSERT_TRUE(leading.Send(Request("GET", target, {{"X-V", "3"}})));
     ASSERT_TRUE(origin.WaitUntilHeld(name));
     ASSERT_TRUE(waiting.Send(Request("GET", target, {{"X-V", "3"}})));
-    ASSERT_TRUE(Eventually([&] {
-      return satchel->ReadMetrics().Sum("satchel_fills_followed_total") > before;
-    }));
+    ASSERT_TRUE(Eventually(
+        [&] { return satchel->ReadMetrics().Sum("satchel_fills_followed_total") > before; }));
     origin.Release(name);
     ASSERT_EQ(waiting.Read().Get("X-Validated-For"), "3");
     ASSERT_EQ(waiting.Get(target, {{"X-V", "1"}}).Get("X-Validated-For"), "3") << round;
